@@ -1,0 +1,198 @@
+"""The resource as a whole: reading it from what the API server sends, and its identity.
+
+`parse` is the only way in. It answers with the resource or with every problem at once; it never raises for bad input.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from specdecode.api.base import ApiModel, Rule
+from specdecode.api.spec import SpecDecodeDeploymentSpec
+from specdecode.api.status import SpecDecodeDeploymentStatus
+from specdecode.api.vocabulary import API_VERSION, KIND, MAX_NAME_LENGTH, Mode
+
+_DNS_1035 = r"^[a-z]([a-z0-9\-]*[a-z0-9])?$"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with an input."""
+
+    field: str
+    """Path, for example `spec.engine.image`."""
+    value: str
+    """What was found there, shortened."""
+    message: str
+    """What is allowed and the way out."""
+
+    def __str__(self) -> str:
+        found = f" is {self.value}" if self.value else ""
+        return f"{self.field}{found}: {self.message}"
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """An input that is refused, with everything that is wrong with it."""
+
+    reason: str
+    """Stable CamelCase name, used as the reason of the condition `Planned`."""
+    problems: tuple[Problem, ...]
+
+    def __str__(self) -> str:
+        return "; ".join(str(problem) for problem in self.problems)
+
+
+class Metadata(BaseModel):
+    """The part of ObjectMeta that the operator reads."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    namespace: str = "default"
+    uid: str = ""
+    generation: int = 1
+    resource_version: str = Field(default="", alias="resourceVersion")
+    annotations: dict[str, str] = {}
+    deletion_timestamp: str | None = Field(default=None, alias="deletionTimestamp")
+
+
+class _Named(ApiModel):
+    """Carries the rules on the name, which CEL can only state at the root."""
+
+    rules: ClassVar = (
+        Rule(
+            cel=f"self.metadata.name.size() <= {MAX_NAME_LENGTH}",
+            message=f"metadata.name must be at most {MAX_NAME_LENGTH} characters, so that the names of its pods fit "
+            "into labels; choose a shorter name",
+            holds=lambda named: len(named.name) <= MAX_NAME_LENGTH,
+        ),
+        Rule(
+            cel=f"self.metadata.name.matches(r'{_DNS_1035}')",
+            message="metadata.name must start with a letter and contain only lower case letters, digits and '-', "
+            "because it names a Service",
+            holds=lambda named: re.fullmatch(_DNS_1035, named.name) is not None,
+        ),
+    )
+
+    name: str
+
+
+ROOT_RULES = _Named.rules
+"""Rules on `metadata`, for the root of the CRD's schema."""
+
+
+class SpecDecodeDeployment(BaseModel):
+    """A resource that passed every rule."""
+
+    model_config = ConfigDict(frozen=True, ignored_types=(cached_property,))
+
+    metadata: Metadata
+    spec: SpecDecodeDeploymentSpec
+    status: SpecDecodeDeploymentStatus
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Namespace and name."""
+        return self.metadata.namespace, self.metadata.name
+
+    @cached_property
+    def spec_hash(self) -> str:
+        """What a latch is bound to: the fields that decide what runs, not replicas, guard or pod labels.
+
+        Values equal to their defaults are left out, so that a field added by a later version does not re-arm every
+        latch in the cluster.
+        """
+        return digest(
+            self.spec.model_dump(
+                mode="json",
+                by_alias=True,
+                exclude_defaults=True,
+                include={"model", "engine", "accelerator", "speculation"},
+            )
+        )
+
+    @property
+    def requested_mode(self) -> Mode:
+        """The mode that the spec asks for: the first rung of the ladder."""
+        speculation = self.spec.speculation
+        if speculation is None:
+            return Mode.OFF
+        if speculation.draft is not None and speculation.draft.quantization is not None:
+            return Mode.QUANTIZED_DRAFT
+        return Mode.NGRAM if speculation.method in ("ngram", "ngram_gpu") else Mode.DRAFT
+
+
+def digest(value: Any) -> str:
+    """Ten hex digits that stand for a JSON value."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    path = ""
+    for part in location:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
+    return path
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, (dict, list, tuple, BaseModel)) or value is None:
+        return ""
+    text = json.dumps(value, ensure_ascii=True, default=str)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _problem(prefix: str, error: ErrorDetails) -> Problem:
+    context = error.get("ctx", {})
+    location = _path((prefix, *error["loc"])) + str(context.get("field_path", ""))
+    hints = {
+        "missing": "is required; add it",
+        "extra_forbidden": "is unknown to this version of the operator; check the spelling, or upgrade the operator",
+        "string_pattern_mismatch": f"must match {context.get('pattern')}",
+        "string_too_long": f"must be at most {context.get('max_length')} characters",
+    }
+    value = "" if error["type"] == "missing" else _shown(error["input"])
+    message = hints.get(error["type"], error["msg"][:1].lower() + error["msg"][1:])
+    return Problem(location, value, message)
+
+
+def problems_of(prefix: str, error: ValidationError) -> tuple[Problem, ...]:
+    """Every problem that pydantic found, with full field paths."""
+    return tuple(_problem(prefix, details) for details in error.errors(include_url=False))
+
+
+def _status(body: Mapping[str, Any]) -> SpecDecodeDeploymentStatus:
+    """The stored status. One that cannot be read is treated as lost; it is rebuilt from the owned Deployment."""
+    try:
+        return SpecDecodeDeploymentStatus.model_validate(body.get("status") or {})
+    except ValidationError:
+        return SpecDecodeDeploymentStatus()
+
+
+def parse(body: Mapping[str, Any]) -> SpecDecodeDeployment | Rejection:
+    """Read a resource as the API server, or a file, has it."""
+    if (body.get("apiVersion"), body.get("kind")) != (API_VERSION, KIND):
+        found = f"{body.get('apiVersion')}/{body.get('kind')}"
+        return Rejection("InvalidSpec", (Problem("kind", found, f"must be {API_VERSION} {KIND}"),))
+    problems: tuple[Problem, ...] = ()
+    metadata = spec = None
+    try:
+        metadata = Metadata.model_validate(body.get("metadata") or {})
+        _Named(name=metadata.name)
+    except ValidationError as error:
+        problems += problems_of("metadata", error)
+    try:
+        spec = SpecDecodeDeploymentSpec.model_validate(body.get("spec") or {})
+    except ValidationError as error:
+        problems += problems_of("spec", error)
+    if metadata is None or spec is None or problems:
+        return Rejection("InvalidSpec", problems)
+    return SpecDecodeDeployment(metadata=metadata, spec=spec, status=_status(body))

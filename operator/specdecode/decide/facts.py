@@ -1,0 +1,149 @@
+"""What was measured, and what the cluster says: the frozen input of the judgement.
+
+Four words for a measurement, and only `MEASURED` can lead to action: no data is not bad data.
+"""
+
+import math
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from specdecode.api.vocabulary import Arm, Mode
+
+
+class Availability(StrEnum):
+    """How much a measurement is worth."""
+
+    MEASURED = "Measured"
+    NO_TRAFFIC = "NoTraffic"
+    """The engine answers scrapes, and nobody asks it anything."""
+    NO_DATA = "NoData"
+    """Prometheus answers, and has no fresh series of these pods."""
+    UNREACHABLE = "Unreachable"
+    """Prometheus did not answer, or only in part."""
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Increase of a Prometheus histogram over a window."""
+
+    buckets: tuple[tuple[float, float], ...]
+    """(upper bound in seconds, cumulative count), ascending, the last bound is infinite."""
+    sum_seconds: float
+    count: float
+
+    @property
+    def mean_seconds(self) -> float:
+        """Exact mean; NaN without observations."""
+        return self.sum_seconds / self.count if self.count > 0 else math.nan
+
+
+@dataclass(frozen=True)
+class Window:
+    """Increases over one window, summed over the pods of one deployment, mode and arm."""
+
+    seconds: float
+    drafts: float = 0.0
+    draft_tokens: float = 0.0
+    accepted_tokens: float = 0.0
+    requests: float = 0.0
+    """Finished requests."""
+    step_seconds_sum: float = 0.0
+    step_count: float = 0.0
+    """Engine steps that emitted tokens, and the time between them."""
+    preemptions: float = 0.0
+    tpot: Histogram | None = None
+    ttft: Histogram | None = None
+    e2e: Histogram | None = None
+    """None: the engine's version has no such histogram, or no series arrived."""
+    running_requests: float = 0.0
+    """Running at once, mean over the window, per pod."""
+    waiting_requests: float = 0.0
+    kv_cache_usage: float = 0.0
+    """0..1, highest of the pods."""
+
+    @property
+    def acceptance_rate(self) -> float:
+        """Accepted / proposed draft tokens; NaN without drafts."""
+        return self.accepted_tokens / self.draft_tokens if self.draft_tokens > 0 else math.nan
+
+    @property
+    def acceptance_length(self) -> float:
+        """1 + accepted tokens / drafts: tokens per target step; NaN without drafts."""
+        return 1 + self.accepted_tokens / self.drafts if self.drafts > 0 else math.nan
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One deployment, mode and arm, over a fast window (four scrapes) and a slow one (`guard.window`)."""
+
+    availability: Availability
+    cause: str
+    """One sentence when not MEASURED: what is missing and where to look."""
+    mode: Mode | None = None
+    arm: Arm = Arm.MAIN
+    fast: Window | None = None
+    slow: Window | None = None
+    pods_up: int = 0
+    newest_sample_age_seconds: float = math.inf
+
+
+@dataclass(frozen=True)
+class PodFact:
+    """One pod of the engine."""
+
+    name: str
+    mode: Mode | None
+    is_ready: bool
+    is_terminating: bool
+    is_pending: bool
+    """Not yet scheduled."""
+    restarts: int
+    created_at: datetime
+    waiting_reason: str = ""
+    """CrashLoopBackOff, ImagePullBackOff, CreateContainerConfigError … or empty."""
+    message: str = ""
+    """Last words of the container, or of the scheduler."""
+
+
+@dataclass(frozen=True)
+class Child:
+    """The owned Deployment, as last seen."""
+
+    uid: str
+    is_ours: bool
+    """Whether its controller reference is this resource; False blocks every write."""
+    generation: int
+    observed_generation: int
+    desired_replicas: int
+    replicas: int
+    updated_replicas: int
+    ready_replicas: int
+    available_replicas: int
+    mode: Mode | None
+    """From our annotation."""
+    spec_hash: str
+    intent_hash: str
+    """Hash of the objects that were last applied, from our annotation."""
+    rolled_back_for: str = ""
+    """Second record of the latch: the spec hash it is bound to."""
+    rolled_back_from: Mode | None = None
+    reason: str = ""
+    progress_deadline_exceeded: bool = False
+
+    @property
+    def is_rolled_out(self) -> bool:
+        """Whether the last applied template serves with all replicas and nothing of the old one is left."""
+        return (
+            self.observed_generation >= self.generation
+            and self.updated_replicas == self.desired_replicas == self.replicas
+            and self.ready_replicas >= self.desired_replicas
+        )
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What the cluster says of one resource."""
+
+    child: Child | None
+    pods: tuple[PodFact, ...] = ()

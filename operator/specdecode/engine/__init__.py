@@ -1,0 +1,1 @@
+"""What we know of vLLM: versions, flags, metric names, model facts. Pure."""

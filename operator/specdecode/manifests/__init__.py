@@ -1,0 +1,1 @@
+"""Plan to Kubernetes objects, for every mode before the judgement. Pure."""

@@ -1,0 +1,1 @@
+"""Reading: PromQL texts (pure), the Prometheus client, what the cluster says."""
