@@ -4,7 +4,6 @@ Go verifies every module against go.sum. The flags are part of the recipe: with 
 would be of no use to the next run.
 """
 
-import os
 import shutil
 import subprocess
 import time
@@ -17,6 +16,8 @@ from rehearsal.binaries.ways import Found, Say, Unavailable
 
 _PROGRESS_SECONDS = 15.0
 _LAST_LINES = 3
+# A user's own settings must not change what is built, nor miss the warm build cache.
+_SETTINGS = {"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
 
 
 def built(artefact: Artefact, cache: Path, environment: Mapping[str, str], say: Say) -> Found | Unavailable:
@@ -34,10 +35,6 @@ def built(artefact: Artefact, cache: Path, environment: Mapping[str, str], say: 
         for program, package in artefact.build.packages.items():
             _rename_output(folder, package, program)
         return store(artefact, cache, folder)
-
-
-# The user's own settings must not change what is built, nor empty the use of the build cache.
-_SETTINGS = {"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
 
 
 def _go_version(go: str) -> tuple[int, int]:
@@ -63,9 +60,7 @@ def _rename_output(folder: Path, package: str, program: str) -> None:
     (folder / output).rename(folder / program)
 
 
-def _run(
-    command: list[str], artefact: Artefact, environment: dict[str, str], folder: Path, say: Say
-) -> str | None:
+def _run(command: list[str], artefact: Artefact, environment: dict[str, str], folder: Path, say: Say) -> str | None:
     """Build and tell the time while it runs; the reason when it failed."""
     names = ", ".join(artefact.build.packages)
     say(f"{artefact.title}: go build of {names}; about {artefact.build.minutes} min on two cores, seconds when warm")
@@ -91,7 +86,7 @@ def _run(
         say(f"{artefact.title}: built in {time.monotonic() - started:.0f} s")
         return None
     last = " | ".join(log.read_text(errors="replace").splitlines()[-_LAST_LINES:])
-    return f"go build ended with {returncode}: {last or os.strerror(returncode)}"
+    return f"go build ended with {returncode}: {last or 'without a word'}"
 
 
 def _wait(go: subprocess.Popen[bytes], title: str, started: float, say: Say) -> int:

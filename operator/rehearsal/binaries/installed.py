@@ -1,6 +1,5 @@
 """First way: programs that somebody put on this machine. Runs them only to ask for their version."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -53,7 +52,6 @@ def reported_version(path: str, arguments: tuple[str, ...]) -> tuple[int, int] |
             text=True,
             timeout=_PATIENCE_SECONDS,
             check=False,
-            env={**os.environ, "GOTOOLCHAIN": "local"},
         )
     except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
         return None

@@ -4,6 +4,7 @@ The checksum comes from the same host as the file: it tells a broken download, n
 """
 
 import hashlib
+import re
 import tarfile
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from rehearsal.binaries.ways import Found, Say, Unavailable
 # A machine without these hosts shall fall through to the Go build in seconds, a slow line shall not.
 TIMEOUTS = httpx.Timeout(30.0, connect=5.0)
 _PROGRESS_BYTES = 25_000_000
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
 
 class _RefusedError(Exception):
@@ -37,7 +39,7 @@ def downloaded(artefact: Artefact, cache: Path, arch: str, client: httpx.Client,
                 _fetch(file, arch, folder, client, say)
             except httpx.HTTPError as error:
                 return Unavailable(f"{urlsplit(url).hostname}: {_in_words(error)}")
-            except (_RefusedError, tarfile.TarError, KeyError, EOFError) as error:
+            except (_RefusedError, tarfile.TarError, KeyError) as error:
                 return Unavailable(f"{url}: {error}")
         return store(artefact, cache, folder)
 
@@ -71,11 +73,9 @@ def _fetch(file: ReleaseFile, arch: str, folder: Path, client: httpx.Client, say
 
 def _checksum(text: str, name: str) -> str:
     """The digest of a file in a list of digests, or a digest that stands alone."""
-    lines = [line.split() for line in text.splitlines() if line.strip()]
-    if len(lines) == 1 and len(lines[0]) == 1:
-        return lines[0][0].lower()
-    for words in lines:
-        if len(words) == 2 and words[1].removeprefix("*") == name:
+    for words in (line.split() for line in text.splitlines()):
+        is_for_file = len(words) == 1 or (len(words) == 2 and words[1].removeprefix("*") == name)
+        if is_for_file and _SHA256.fullmatch(words[0]):
             return words[0].lower()
     raise _RefusedError(f"no checksum is published for {name}")
 

@@ -103,9 +103,7 @@ def provide(artefact: Artefact, machine: Machine, client: httpx.Client, say: Say
     raise BinariesError(_message(artefact, tried))
 
 
-def _released(
-    artefact: Artefact, cache: Path, machine: Machine, client: httpx.Client, say: Say
-) -> Found | Unavailable:
+def _released(artefact: Artefact, cache: Path, machine: Machine, client: httpx.Client, say: Say) -> Found | Unavailable:
     arch = _GO_ARCHITECTURES.get(machine.machine.lower())
     if arch is None:
         return Unavailable(f"nothing is released for {machine.machine}")

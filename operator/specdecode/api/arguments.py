@@ -5,7 +5,7 @@ or hides its metrics. Naming a repository in a resource is already code executio
 it (CVE-2025-66448, CVE-2026-22807, CVE-2026-27893): nothing here may widen that.
 """
 
-from specdecode.api.base import Rule
+from specdecode.api.base import Rule, cel_list
 
 RENDERED_ARGUMENTS = (
     "model",
@@ -49,11 +49,32 @@ DENIED_ARGUMENTS = (
     "pipeline-parallel-size",
     "data-parallel-size",
     "data-parallel-size-local",
+    "data-parallel-address",
+    "data-parallel-backend",
+    "data-parallel-external-lb",
+    "data-parallel-hybrid-lb",
+    "data-parallel-multi-port-external-lb",
+    "data-parallel-rank",
+    "data-parallel-rpc-port",
+    "data-parallel-start-rank",
+    "enable-elastic-ep",
+    "master-addr",
+    "master-port",
+    "nnodes",
+    "node-rank",
+    "device-ids",
     "decode-context-parallel-size",
     "prefill-context-parallel-size",
     "num-gpu-blocks-override",
     "kv-cache-memory",
     "cpu-offload-gb",
+    "cpu-offload-params",
+    "offload-backend",
+    "offload-params",
+    "kv-offloading-backend",
+    "kv-offloading-size",
+    "device-memory-utilization",
+    "enable-sleep-mode",
     "swap-space",
     "block-size",
     "quantization-config",
@@ -80,6 +101,13 @@ DENIED_ARGUMENTS = (
     "distributed-executor-backend",
     "kv-transfer-config",
     "ec-transfer-config",
+    "kv-events-config",
+    "weight-transfer-config",
+    "profiler-config",
+    "tool-server",
+    "enable-prompt-embeds",
+    "mm-encoder-fp8-scale-path",
+    "mm-encoder-fp8-scale-save-path",
     "allowed-local-media-path",
     "allowed-media-domains",
     "model-loader-extra-config",
@@ -87,6 +115,7 @@ DENIED_ARGUMENTS = (
     "lora-modules",
     "chat-template",
     "log-config-file",
+    "logging-config",
     "hf-token",
     "api-key",
     "root-path",
@@ -109,22 +138,29 @@ DENIED_ARGUMENTS = (
 
 _REFUSED = tuple(dict.fromkeys(RENDERED_ARGUMENTS + DENIED_ARGUMENTS))
 
+_PREFIXES_OF_THEIR_OWN = ("reasoning-parser",)
+"""Arguments that are allowed although a refused name begins with them."""
+
 _VARIABLE_PREFIXES = ("VLLM_", "LD_", "PYTHON", "KUBERNETES_")
-_VARIABLES = ("HF_HOME", "HF_TOKEN", "HOME", "PATH", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
-
-
-def _plain(name: str) -> str:
-    return name.removeprefix("no-")
+_VARIABLES = (
+    "HF_HOME",
+    "HF_TOKEN",
+    "HOME",
+    "PATH",
+    "CUDA_INJECTION64_PATH",
+    "CUDA_VISIBLE_DEVICES",
+    "NVIDIA_VISIBLE_DEVICES",
+)
 
 
 def is_refused_argument(name: str) -> bool:
     """Whether an argument, without dashes, is one that only the operator, or nobody, may set.
 
-    vLLM's parser completes unambiguous prefixes (`--speculative-conf`), so a prefix of a refused name that is long
-    enough to be meant is refused too.
+    vLLM's parser completes unambiguous prefixes (`--speculative-conf`, `--hos`), so a prefix of a refused name is
+    refused too, and so is the `no-` form of a switch.
     """
-    plain = _plain(name)
-    return plain in _REFUSED or any(len(plain) >= 4 and refused.startswith(plain) for refused in _REFUSED)
+    plain = name.removeprefix("no-")
+    return plain not in _PREFIXES_OF_THEIR_OWN and any(refused.startswith(plain) for refused in _REFUSED)
 
 
 def is_refused_variable(name: str) -> bool:
@@ -132,16 +168,12 @@ def is_refused_variable(name: str) -> bool:
     return name in _VARIABLES or name.startswith(_VARIABLE_PREFIXES)
 
 
-def _cel_list(words: tuple[str, ...]) -> str:
-    return "[" + ", ".join(f"'{word}'" for word in words) + "]"
-
-
 _CEL_PLAIN = "(self.name.startsWith('no-') ? self.name.substring(3) : self.name)"
 
 EXTRA_ARGUMENT_RULES = (
     Rule(
-        cel=f"!{_cel_list(_REFUSED)}.exists(refused, refused == {_CEL_PLAIN} || "
-        f"({_CEL_PLAIN}.size() >= 4 && refused.startsWith({_CEL_PLAIN})))",
+        cel=f"{_CEL_PLAIN} in {cel_list(_PREFIXES_OF_THEIR_OWN)} || "
+        f"!{cel_list(_REFUSED)}.exists(refused, refused.startsWith({_CEL_PLAIN}))",
         message="this argument is rendered by the operator, or loads code, opens files, moves the server or hides "
         "its metrics; use the field of the spec that stands for it, or leave it out",
         holds=lambda argument: not is_refused_argument(argument.name),
@@ -151,8 +183,8 @@ EXTRA_ARGUMENT_RULES = (
 
 VARIABLE_RULES = (
     Rule(
-        cel=f"!(self.name in {_cel_list(_VARIABLES)}) && "
-        f"!{_cel_list(_VARIABLE_PREFIXES)}.exists(prefix, self.name.startsWith(prefix))",
+        cel=f"!(self.name in {cel_list(_VARIABLES)}) && "
+        f"!{cel_list(_VARIABLE_PREFIXES)}.exists(prefix, self.name.startsWith(prefix))",
         message="VLLM_*, LD_*, PYTHON*, KUBERNETES_* and the variables that the operator sets may not be set: "
         "they load code or change the engine behind the plan",
         holds=lambda variable: not is_refused_variable(variable.name),

@@ -4,12 +4,13 @@ A `Rule` is written once and checked twice: as CEL by the API server at admissio
 also runs offline. The table in tests/api holds both to the same verdict.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
+from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 
@@ -52,7 +53,13 @@ def ruled(*rules: Rule) -> Any:
 
 def rules_in_schema(*rules: Rule) -> Any:
     """The schema half of `ruled`: pydantic ignores it, the CRD generator reads it."""
-    return Field(json_schema_extra={"x-kubernetes-validations": [rule.as_validation() for rule in rules]})
+    validations: JsonDict = {"x-kubernetes-validations": [{**rule.as_validation()} for rule in rules]}
+    return Field(json_schema_extra=validations)
+
+
+def cel_list(words: Iterable[str]) -> str:
+    """A CEL list of words. They come from this package, never from a user, and hold no quotes."""
+    return "[" + ", ".join(f"'{word}'" for word in words) + "]"
 
 
 def _without_duplicates(key: Callable[[Any], Any]) -> AfterValidator:
@@ -68,13 +75,13 @@ def _without_duplicates(key: Callable[[Any], Any]) -> AfterValidator:
 
 def map_list(*, key: str, max_items: int) -> tuple[Any, ...]:
     """Markers of a list whose items are told apart by `key`, so that server-side apply merges item by item."""
-    schema = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
+    schema: JsonDict = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
     return Field(max_length=max_items, json_schema_extra=schema), _without_duplicates(lambda item: getattr(item, key))
 
 
 def set_list(*, max_items: int) -> tuple[Any, ...]:
     """Markers of a list of unique words."""
-    schema = {"x-kubernetes-list-type": "set"}
+    schema: JsonDict = {"x-kubernetes-list-type": "set"}
     return Field(max_length=max_items, json_schema_extra=schema), _without_duplicates(lambda item: item)
 
 

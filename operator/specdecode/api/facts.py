@@ -5,9 +5,9 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from specdecode.api.base import ApiModel, Rule
-from specdecode.api.values import Quantity
+from specdecode.api.values import Integer, Quantity, Switch
 
-Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Count = Annotated[Integer, Field(ge=1, le=1_000_000_000)]
 
 
 class ModelFactsSpec(ApiModel):
@@ -28,25 +28,25 @@ class ModelFactsSpec(ApiModel):
 
     architecture: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$", max_length=80)]
     """First entry of `architectures`, for example `LlamaForCausalLM`."""
-    num_hidden_layers: Annotated[int, Field(ge=1, le=1000)]
+    num_hidden_layers: Annotated[Integer, Field(ge=1, le=1000)]
     """Layers with attention."""
     hidden_size: Count
     """Width of the residual stream."""
     intermediate_size: Count | None = None
     """Width of the feed-forward layer; four times hiddenSize when omitted."""
-    num_attention_heads: Annotated[int, Field(ge=1, le=1024)]
+    num_attention_heads: Annotated[Integer, Field(ge=1, le=1024)]
     """Query heads."""
-    num_key_value_heads: Annotated[int, Field(ge=1, le=1024)]
+    num_key_value_heads: Annotated[Integer, Field(ge=1, le=1024)]
     """KV heads; equal to numAttentionHeads without grouped-query attention."""
-    head_dim: Annotated[int, Field(ge=1, le=4096)] | None = None
+    head_dim: Annotated[Integer, Field(ge=1, le=4096)] | None = None
     """Width of one head; hiddenSize / numAttentionHeads when omitted."""
     vocab_size: Count
     """Rows of the embedding. Target and draft must agree."""
     max_position_embeddings: Count | None = None
     """Longest context the model was made for."""
-    tie_word_embeddings: bool = False
+    tie_word_embeddings: Switch = False
     """Whether input and output embedding are one matrix."""
-    parameters: Annotated[int, Field(ge=1_000_000, le=100_000_000_000_000)] | None = None
+    parameters: Annotated[Integer, Field(ge=1_000_000, le=100_000_000_000_000)] | None = None
     """How many weights, all together."""
     weight_bytes: Quantity | None = None
     """What the weights take in the checkpoint as it is served; overrules `parameters`."""

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from specdecode.api.base import ApiModel, Rule
-from specdecode.api.values import Duration, Percent, seconds_of
+from specdecode.api.values import Duration, Integer, Percent, seconds_of
 from specdecode.api.vocabulary import Action
 
 
@@ -25,7 +25,7 @@ class AcceptanceSpec(ApiModel):
     """Below this speculation is turned off, unless a measured baseline shows that it still pays."""
     review_below_percent: Percent = 65
     """Between `offBelowPercent` and this, latency decides; above it, confirm the gain against a baseline and ship."""
-    max_quantization_drop_points: Annotated[int, Field(ge=1, le=100)] = 5
+    max_quantization_drop_points: Annotated[Integer, Field(ge=1, le=100)] = 5
     """A quantised draft that accepts this many points less than the unquantised one did is taken back."""
 
 
@@ -40,14 +40,14 @@ class LatencySpec(ApiModel):
     """Limit for the P99 of the time to the first token. Speculation does not improve it."""
     e2e_p99: Duration | None = Field(default=None, alias="e2eP99")
     """Limit for the P99 of the whole request."""
-    max_regression_percent: Annotated[int, Field(ge=1, le=1000)] = 10
+    max_regression_percent: Annotated[Integer, Field(ge=1, le=1000)] = 10
     """Mean time per output token may exceed the baseline at the same load by this much."""
 
 
 class BaselineSpec(ApiModel):
     """Where the comparison without speculation comes from."""
 
-    control_replicas: Annotated[int, Field(ge=0, le=1)] = 0
+    control_replicas: Annotated[Integer, Field(ge=0, le=1)] = 0
     """1 keeps one replica without speculation beside the others for a live comparison."""
 
 
@@ -56,7 +56,7 @@ class RetrySpec(ApiModel):
 
     after: Duration = "24h"
     """Time since the rollback."""
-    max_attempts: Annotated[int, Field(ge=1, le=10)] = 2
+    max_attempts: Annotated[Integer, Field(ge=1, le=10)] = 2
     """Attempts for one spec."""
 
 

@@ -17,7 +17,8 @@ from pydantic_core import ErrorDetails
 from specdecode.api.base import ApiModel, Rule
 from specdecode.api.spec import SpecDecodeDeploymentSpec
 from specdecode.api.status import SpecDecodeDeploymentStatus
-from specdecode.api.vocabulary import API_VERSION, KIND, MAX_NAME_LENGTH, Mode
+from specdecode.api.values import seconds_of
+from specdecode.api.vocabulary import API_VERSION, KIND, MAX_NAME_LENGTH, METHODS_NGRAM, Mode
 
 _DNS_1035 = r"^[a-z]([a-z0-9\-]*[a-z0-9])?$"
 
@@ -80,6 +81,14 @@ class _Named(ApiModel):
             "because it names a Service",
             holds=lambda named: re.fullmatch(_DNS_1035, named.name) is not None,
         ),
+        Rule(
+            # A Service `vllm` gives every pod of the namespace VLLM_PORT=tcp://…, and the server dies of it
+            # (vllm-project/vllm#34199).
+            cel="self.metadata.name != 'vllm'",
+            message="metadata.name must not be vllm: a Service of that name sets VLLM_PORT in every other pod of the "
+            "namespace, and vLLM does not start with it; choose another name",
+            holds=lambda named: named.name != "vllm",
+        ),
     )
 
     name: str
@@ -102,6 +111,11 @@ class SpecDecodeDeployment(BaseModel):
     def key(self) -> tuple[str, str]:
         """Namespace and name."""
         return self.metadata.namespace, self.metadata.name
+
+    @property
+    def window_seconds(self) -> float:
+        """The slow window of the guard."""
+        return seconds_of(self.spec.guard.window)
 
     @cached_property
     def spec_hash(self) -> str:
@@ -127,7 +141,7 @@ class SpecDecodeDeployment(BaseModel):
             return Mode.OFF
         if speculation.draft is not None and speculation.draft.quantization is not None:
             return Mode.QUANTIZED_DRAFT
-        return Mode.NGRAM if speculation.method in ("ngram", "ngram_gpu") else Mode.DRAFT
+        return Mode.NGRAM if speculation.method in METHODS_NGRAM else Mode.DRAFT
 
 
 def digest(value: Any) -> str:
@@ -169,12 +183,26 @@ def problems_of(prefix: str, error: ValidationError) -> tuple[Problem, ...]:
     return tuple(_problem(prefix, details) for details in error.errors(include_url=False))
 
 
-def _status(body: Mapping[str, Any]) -> SpecDecodeDeploymentStatus:
+def read_status(body: Mapping[str, Any]) -> SpecDecodeDeploymentStatus:
     """The stored status. One that cannot be read is treated as lost; it is rebuilt from the owned Deployment."""
     try:
         return SpecDecodeDeploymentStatus.model_validate(body.get("status") or {})
     except ValidationError:
         return SpecDecodeDeploymentStatus()
+
+
+def read_metadata(body: Mapping[str, Any]) -> Metadata:
+    """The metadata of a stored object, which the API server guarantees."""
+    return Metadata.model_validate(body["metadata"])
+
+
+def _as_stored(node: Any) -> Any:
+    """A document as the API server stores it: a field that is written as null is absent, and 5.0 is 5."""
+    if isinstance(node, Mapping):
+        return {key: _as_stored(child) for key, child in node.items() if child is not None}
+    if isinstance(node, list):
+        return [_as_stored(item) for item in node]
+    return int(node) if isinstance(node, float) and node.is_integer() else node
 
 
 def parse(body: Mapping[str, Any]) -> SpecDecodeDeployment | Rejection:
@@ -188,11 +216,11 @@ def parse(body: Mapping[str, Any]) -> SpecDecodeDeployment | Rejection:
         metadata = Metadata.model_validate(body.get("metadata") or {})
         _Named(name=metadata.name)
     except ValidationError as error:
-        problems += problems_of("metadata", error)
+        problems += problems_of("metadata" if metadata is None else "metadata.name", error)
     try:
-        spec = SpecDecodeDeploymentSpec.model_validate(body.get("spec") or {})
+        spec = SpecDecodeDeploymentSpec.model_validate(_as_stored(body.get("spec") or {}))
     except ValidationError as error:
         problems += problems_of("spec", error)
     if metadata is None or spec is None or problems:
         return Rejection("InvalidSpec", problems)
-    return SpecDecodeDeployment(metadata=metadata, spec=spec, status=_status(body))
+    return SpecDecodeDeployment(metadata=metadata, spec=spec, status=read_status(body))

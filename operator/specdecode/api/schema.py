@@ -78,6 +78,8 @@ def _structural(node: dict[str, Any], path: str) -> dict[str, Any]:
     if forbidden:
         raise UnsupportedSchemaError(f"{path}: {', '.join(sorted(forbidden))} is not allowed in a structural schema")
     result = {key: value for key, value in node.items() if key not in _DROPPED and key != "const"}
+    if "default" in result:
+        result |= _default({**result, "default": result.pop("default")})
     result |= _bounds(node, path)
     if "properties" in result:
         result.pop("additionalProperties", None)
@@ -92,6 +94,22 @@ def _structural(node: dict[str, Any], path: str) -> dict[str, Any]:
     if result.get("enum") and result.get("type") is None:
         raise UnsupportedSchemaError(f"{path}: an enum needs a type")
     return {key: " ".join(value.split()) if key == "description" else value for key, value in result.items()}
+
+
+def _without_empty(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {key: _without_empty(child) for key, child in value.items() if child not in (None, [], {})}
+
+
+def _default(node: Mapping[str, Any]) -> dict[str, Any]:
+    """The default as the server should write it: without null, and without what says no more than its absence.
+
+    An object's default is written out, because the server checks the object's rules on it before it fills in the
+    defaults of the members.
+    """
+    default = _without_empty(node["default"])
+    return {} if default in ({}, []) and "properties" not in node else {"default": default}
 
 
 def _without_defaults(node: Any) -> Any:

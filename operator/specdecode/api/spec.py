@@ -7,7 +7,7 @@ from pydantic import Field
 
 from specdecode.api.accelerators import ACCELERATORS
 from specdecode.api.arguments import EXTRA_ARGUMENT_RULES, VARIABLE_RULES
-from specdecode.api.base import ApiModel, Rule, map_list, set_list
+from specdecode.api.base import ApiModel, Rule, cel_list, map_list, set_list
 from specdecode.api.facts import ModelFactsSpec
 from specdecode.api.guard import GuardSpec
 from specdecode.api.podtemplate import PodTemplateSpec
@@ -17,6 +17,7 @@ from specdecode.api.values import (
     DnsName,
     Fraction,
     Image,
+    Integer,
     LabelValue,
     ModelName,
     Quantity,
@@ -25,12 +26,14 @@ from specdecode.api.values import (
     Revision,
     SecretKey,
     ServedName,
+    Switch,
     VariableName,
     VariableValue,
     VersionText,
 )
 from specdecode.api.vocabulary import (
     CACHE_MOUNT,
+    METHODS_NGRAM,
     METHODS_WITH_OPTIONAL_DRAFT,
     METHODS_WITHOUT_DRAFT,
     Dtype,
@@ -44,10 +47,7 @@ VERSION_IN_TAG = r":v?([0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3})([.\-_][A-Za-z0-9_.\-]
 
 WITHOUT_DRAFT = sorted(METHODS_WITHOUT_DRAFT)
 OPTIONAL_DRAFT = sorted(METHODS_WITH_OPTIONAL_DRAFT)
-
-
-def _cel_list(words: list[str]) -> str:
-    return "[" + ", ".join(f"'{word}'" for word in words) + "]"
+NGRAM_METHODS = sorted(METHODS_NGRAM)
 
 
 class ModelSpec(ApiModel):
@@ -131,20 +131,20 @@ class EngineSpec(ApiModel):
     """Container image of vLLM's OpenAI server."""
     version: VersionText | None = None
     """vLLM's version. Read from the image's tag when omitted; required with a digest or an own tag."""
-    max_model_len: Annotated[int, Field(ge=1, le=16_777_216)]
+    max_model_len: Annotated[Integer, Field(ge=1, le=16_777_216)]
     """Longest request, prompt and answer together, in tokens."""
-    max_num_seqs: Annotated[int, Field(ge=1, le=65_536)] = 256
+    max_num_seqs: Annotated[Integer, Field(ge=1, le=65_536)] = 256
     """Most requests in one engine step."""
-    max_num_batched_tokens: Annotated[int, Field(ge=1, le=4_194_304)] = 8192
+    max_num_batched_tokens: Annotated[Integer, Field(ge=1, le=4_194_304)] = 8192
     """Most tokens in one engine step."""
     gpu_memory_utilization: Fraction = "0.92"
     """Share of each GPU's memory that vLLM may use, as a decimal string in (0, 1]."""
     kv_cache_dtype: KvCacheDtype = KvCacheDtype.AUTO
     """How the KV cache is stored. `fp8` doubles the tokens that fit."""
-    pin_kv_cache: bool = False
+    pin_kv_cache: Switch = False
     """Emit `--kv-cache-memory-bytes` from the plan: the token count becomes exact, and a wrong plan an out-of-memory
     failure instead of a smaller cache."""
-    enforce_eager: bool = False
+    enforce_eager: Switch = False
     """Run without CUDA graphs: less memory, slower."""
     extra_args: Annotated[tuple[ExtraArgument, ...], *map_list(key="name", max_items=32)] = ()
     """Further vLLM arguments. Refused: what the operator renders itself, and what loads code, opens files, moves the
@@ -158,7 +158,7 @@ class AcceleratorSpec(ApiModel):
 
     rules: ClassVar = (
         Rule(
-            cel=f"has(self.memory) || self.product in {_cel_list(sorted(ACCELERATORS))}",
+            cel=f"has(self.memory) || self.product in {cel_list(sorted(ACCELERATORS))}",
             message="memory is required for a GPU product the operator does not know; set spec.accelerator.memory to "
             "the memory of one GPU as CUDA reports it, for example 80Gi",
             holds=lambda accelerator: accelerator.memory is not None or accelerator.product in ACCELERATORS,
@@ -166,11 +166,11 @@ class AcceleratorSpec(ApiModel):
         ),
     )
 
-    product: LabelValue
+    product: Annotated[LabelValue, Field(min_length=1)]
     """The node label `nvidia.com/gpu.product`; pods run only on nodes that carry it, and the memory follows from it."""
     memory: Quantity | None = None
     """Memory of one GPU as CUDA reports it. Only for a product the operator does not know, or to overrule it."""
-    count: Annotated[int, Field(ge=1, le=64)] = 1
+    count: Annotated[Integer, Field(ge=1, le=64)] = 1
     """GPUs of one replica, which is the tensor parallel size."""
     resource_name: ResourceName = "nvidia.com/gpu"
     """The extended resource that a pod asks for."""
@@ -187,9 +187,9 @@ class NgramSpec(ApiModel):
         ),
     )
 
-    prompt_lookup_min: Annotated[int, Field(ge=1, le=64)] = 2
+    prompt_lookup_min: Annotated[Integer, Field(ge=1, le=64)] = 2
     """Shortest n-gram that is looked up, in tokens."""
-    prompt_lookup_max: Annotated[int, Field(ge=1, le=64)] = 5
+    prompt_lookup_max: Annotated[Integer, Field(ge=1, le=64)] = 5
     """Longest n-gram that is looked up, in tokens."""
 
 
@@ -200,7 +200,7 @@ class SpeculationSpec(ApiModel):
 
     rules: ClassVar = (
         Rule(
-            cel=f"has(self.draft) || self.method in {_cel_list(WITHOUT_DRAFT + OPTIONAL_DRAFT)}",
+            cel=f"has(self.draft) || self.method in {cel_list(WITHOUT_DRAFT + OPTIONAL_DRAFT)}",
             message="draft is required for this method; set spec.speculation.draft.name, or use method ngram, "
             "which needs none",
             holds=lambda speculation: (
@@ -210,7 +210,7 @@ class SpeculationSpec(ApiModel):
             field_path=".draft",
         ),
         Rule(
-            cel=f"!has(self.draft) || !(self.method in {_cel_list(WITHOUT_DRAFT)})",
+            cel=f"!has(self.draft) || !(self.method in {cel_list(WITHOUT_DRAFT)})",
             message="draft must be omitted for ngram, ngram_gpu and suffix: they load no draft model",
             holds=lambda speculation: speculation.draft is None or speculation.method not in METHODS_WITHOUT_DRAFT,
             field_path=".draft",
@@ -227,10 +227,10 @@ class SpeculationSpec(ApiModel):
             field_path=".fallbacks",
         ),
         Rule(
-            cel="!has(self.fallbacks) || !('NGram' in self.fallbacks) || self.method != 'ngram'",
+            cel=f"!has(self.fallbacks) || !('NGram' in self.fallbacks) || !(self.method in {cel_list(NGRAM_METHODS)})",
             message="fallback NGram is the requested method itself; remove it from spec.speculation.fallbacks",
             holds=lambda speculation: (
-                Fallback.NGRAM not in speculation.fallbacks or speculation.method is not Method.NGRAM
+                Fallback.NGRAM not in speculation.fallbacks or speculation.method not in METHODS_NGRAM
             ),
             field_path=".fallbacks",
         ),
@@ -238,9 +238,9 @@ class SpeculationSpec(ApiModel):
 
     method: Method
     """As vLLM spells it. Which methods exist depends on the engine's version."""
-    num_speculative_tokens: Annotated[int, Field(ge=1, le=64)]
+    num_speculative_tokens: Annotated[Integer, Field(ge=1, le=64)]
     """Tokens proposed per step."""
-    max_batch_size: Annotated[int, Field(ge=1, le=65_536)] | None = None
+    max_batch_size: Annotated[Integer, Field(ge=1, le=65_536)] | None = None
     """More running requests than this stop speculation, by whatever the engine version offers. Many requests at once
     make speculation cost more than it gives."""
     draft: DraftSpec | None = None
@@ -287,7 +287,7 @@ class SpecDecodeDeploymentSpec(ApiModel):
         ),
     )
 
-    replicas: Annotated[int, Field(ge=0, le=1000)] | None = None
+    replicas: Annotated[Integer, Field(ge=0, le=1000)] | None = None
     """Pods to run. With it an autoscaler may target this resource's scale subresource; without it the operator never
     sets it, and an autoscaler may own the Deployment's."""
     model: ModelSpec

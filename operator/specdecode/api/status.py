@@ -166,6 +166,8 @@ class OffBaseline(StatusModel):
     """Hash of model, engine and accelerator it was measured for."""
     tpot_mean: str
     """Mean time per output token."""
+    tpot_p50: Bounds | None = Field(default=None, alias="tpotP50")
+    """Median time per output token."""
     tpot_p99: Bounds | None = Field(default=None, alias="tpotP99")
     """P99 of the time per output token."""
     running_requests: int

@@ -6,7 +6,7 @@ import re
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, Strict
 
 from specdecode.api.base import Rule, ruled, rules_in_schema
 
@@ -51,11 +51,17 @@ _NO_DOUBLE_DASH = Rule(
     holds=lambda value: "--" not in value,
 )
 
+Integer = Annotated[int, Strict()]
+"""An integer. Strict, as the API server is: neither `"5"` nor `true` is a number."""
+
+Switch = Annotated[bool, Strict()]
+"""true or false. Strict, as the API server is: neither `"yes"` nor 1 is true."""
+
 Quantity = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,14}(Ki|Mi|Gi|Ti|k|M|G|T)?$", max_length=20)]
 """A size in bytes, as Kubernetes writes it: `80Gi`, `512M`."""
 
-Duration = Annotated[str, Field(pattern=r"^([0-9]{1,6}(ms|s|m|h)){1,3}$", max_length=20)]
-"""A time span: `40ms`, `5m`, `1h30m`."""
+Duration = Annotated[str, Field(pattern=r"^([1-9][0-9]{0,5}(ms|s|m|h)){1,3}$", max_length=20)]
+"""A time span above zero: `40ms`, `5m`, `1h30m`."""
 
 Fraction = Annotated[
     str,
@@ -118,13 +124,14 @@ ResourceName = Annotated[
 LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9_.\-]*[A-Za-z0-9])?)?$", max_length=63)]
 """The value of a label."""
 
-LabelKey = Annotated[
-    str,
-    Field(
-        pattern=r"^([a-z0-9]([a-z0-9.\-]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.\-]*[A-Za-z0-9])?$",
-        max_length=180,
-    ),
-]
+LABEL_KEY = (
+    r"^([a-z0-9]([a-z0-9\-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9\-]*[a-z0-9])?)*/)?"
+    r"[A-Za-z0-9]([A-Za-z0-9_.\-]{0,61}[A-Za-z0-9])?$"
+)
+"""A label key: an optional DNS prefix and a name of at most 63 characters."""
+MAX_LABEL_KEY = 180
+
+LabelKey = Annotated[str, Field(pattern=LABEL_KEY, max_length=MAX_LABEL_KEY)]
 """The key of a label or annotation."""
 
 ArgumentName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", min_length=2, max_length=80)]
@@ -144,5 +151,5 @@ VariableName = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$", max_length=80)
 VariableValue = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/,=+@\-]*$", max_length=256)]
 """The value of an environment variable: a plain word, number, list or path."""
 
-Percent = Annotated[int, Field(ge=0, le=100)]
+Percent = Annotated[Integer, Field(ge=0, le=100)]
 """An integer percentage."""

@@ -85,6 +85,9 @@ class Method(StrEnum):
 METHODS_WITHOUT_DRAFT = frozenset({Method.NGRAM, Method.NGRAM_GPU, Method.SUFFIX})
 """Methods that load no weights for proposing."""
 
+METHODS_NGRAM = frozenset({Method.NGRAM, Method.NGRAM_GPU})
+"""Methods that are the mode `NGram`."""
+
 METHODS_WITH_OPTIONAL_DRAFT = frozenset({Method.MTP, Method.DSPARK})
 """Methods whose head usually ships inside the target's checkpoint."""
 

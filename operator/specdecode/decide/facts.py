@@ -104,6 +104,8 @@ class PodFact:
     """CrashLoopBackOff, ImagePullBackOff, CreateContainerConfigError … or empty."""
     message: str = ""
     """Last words of the container, or of the scheduler."""
+    not_ready_since: datetime | None = None
+    """Last transition of its condition Ready to False; None when it is ready, or no kubelet has spoken of it yet."""
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""What we know of vLLM: versions, flags, metric names, model facts. Pure."""
+"""What is known of vLLM: versions, flags, metric names, quantisation methods and model facts. Pure."""

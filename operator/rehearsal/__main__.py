@@ -1,0 +1,162 @@
+"""`make rehearse`: plays the stories on a real control plane and tells them while they happen."""
+
+import asyncio
+import contextlib
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from rehearsal.binaries import BinariesError
+from rehearsal.narrator import Narrator, narrators
+from rehearsal.processes import ProcessError
+from rehearsal.report import entry, write_picture, write_report
+from rehearsal.rig import Rig, raised
+from rehearsal.series import read_series
+from rehearsal.stage import Stage
+from rehearsal.stories import STORIES
+from rehearsal.story import ExpectationError, Result, Story
+
+AT_ONCE = 3
+"""Stories played side by side: what two cores carry without the engines falling behind their step times."""
+
+console = Console()
+
+
+def _chosen(names: list[str]) -> list[Story]:
+    known = {story.name: story for story in STORIES}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        console.print(f"[red]no story {', '.join(unknown)}[/]; there are: {', '.join(known)}")
+        raise typer.Exit(2)
+    return [known[name] for name in names] or list(STORIES)
+
+
+async def _play(rig: Rig, story: Story, narrator: Narrator, report: Path, keep: asyncio.Event | None) -> dict[str, Any]:
+    """Play one story; a failure is a result, not an exception."""
+    narrator.started = time.time()
+    narrator.tell("step", f"— {story.summary}")
+    stage = Stage(rig, story, narrator)
+    error = ""
+    try:
+        async with stage:
+            narrator.started = time.time()
+            try:
+                await story.play(stage)
+            except (ExpectationError, ProcessError) as failure:
+                error = str(failure)
+            seconds = narrator.elapsed_seconds
+            await _picture(stage, report, seconds)
+            narrator.tell(
+                "failed" if error else "held", f"story {'failed' if error else 'passed'} after {seconds:.0f} s"
+            )
+            if error:
+                narrator.tell("failed", f"the operator's last words:\n{stage.operator.process.log_tail(15)}")
+            if keep is not None:
+                _show_around(stage)
+                await keep.wait()
+    except (ProcessError, OSError) as failure:
+        error, seconds = f"the stage could not be set: {failure}", narrator.elapsed_seconds
+        narrator.tell("failed", error)
+    result = Result(story.name, not error, seconds, error)
+    return entry(story, result, narrator, getattr(stage, "watcher", None))
+
+
+async def _picture(stage: Stage, report: Path, seconds: float) -> None:
+    if not stage.prometheus.process.is_running:
+        await stage.prometheus.start()
+    series = await read_series(stage.prometheus, stage.narrator.started, time.time())
+    await asyncio.to_thread(write_picture, report, stage.story, series, stage.watcher, seconds)
+
+
+def _show_around(stage: Stage) -> None:
+    console.print(
+        f"\n[bold]{stage.story.name}[/] keeps running. Look around:\n"
+        f"  export KUBECONFIG={stage.rig.plane.kubeconfig}\n"
+        f"  export PATH={stage.rig.plane.binaries.kubectl.parent}:$PATH\n"
+        f"  kubectl -n {stage.namespace} get sdd,deployments,pods\n"
+        f"  kubectl -n {stage.namespace} describe sdd chat\n"
+        f"  Prometheus   {stage.prometheus.url}\n"
+        f"  operator     {stage.operator.url}/metrics\n"
+        f"  operator log {stage.operator.process.log}\n"
+        f"  engines      {' '.join(f'http://{address}/metrics' for address in stage.ready_addresses())}\n"
+        "Ctrl-C stops everything.\n",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+async def _play_all(stories: list[Story], directory: Path, report: Path, keep: asyncio.Event | None) -> bool:
+    started = time.monotonic()
+    voices = narrators([story.name for story in stories], console)
+    slots = asyncio.Semaphore(len(stories) if keep is not None else AT_ONCE)
+
+    async with raised(directory, lambda line: console.print(line, highlight=False, soft_wrap=True)) as rig:
+
+        async def one(story: Story) -> dict[str, Any]:
+            async with slots:
+                return await _play(rig, story, voices[story.name], report, keep)
+
+        entries = await asyncio.gather(*(one(story) for story in stories))
+    seconds = time.monotonic() - started
+    path = write_report(report, entries, seconds)
+    for story in entries:
+        mark = "[green]passed[/]" if story["passed"] else "[bold red]failed[/]"
+        console.print(f"{mark}  {story['name']:<16} {story['seconds']:6.1f} s  {story['error']}", highlight=False)
+    console.print(f"{len(entries)} stories in {seconds:.0f} s; report: {path}", highlight=False, soft_wrap=True)
+    return all(story["passed"] for story in entries)
+
+
+async def _until_signalled(stories: list[Story], directory: Path, report: Path, *, keep: bool) -> bool:
+    """Play until done or told to stop; with `keep` the first Ctrl-C ends the looking around."""
+    stop = asyncio.Event() if keep else None
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(_play_all(stories, directory, report, stop))
+
+    def end() -> None:
+        # What is kept ends in good order; everything else is cancelled, and cleans up on the way.
+        if stop is not None and not stop.is_set():
+            stop.set()
+        else:
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, end)
+    return await task
+
+
+def rehearse(
+    story: Annotated[list[str] | None, typer.Option(help="Play only this story; repeatable.")] = None,
+    report: Annotated[Path, typer.Option(help="Folder for report.json and the pictures.")] = Path("report"),
+    *,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave everything running afterwards.")] = False,
+) -> None:
+    """Play the stories on a real control plane, without a GPU."""
+    stories = _chosen(story or [])
+    directory = Path(tempfile.mkdtemp(prefix="specdecode-rehearsal-"))
+    try:
+        passed = asyncio.run(_until_signalled(stories, directory, report, keep=keep))
+    except (BinariesError, ProcessError) as error:
+        console.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+        raise typer.Exit(3) from None
+    except asyncio.CancelledError:
+        console.print("stopped; everything that was started is gone")
+        raise typer.Exit(130) from None
+    finally:
+        _tidy(directory)
+    sys.exit(0 if passed else 1)
+
+
+def _tidy(directory: Path) -> None:
+    with contextlib.suppress(OSError):
+        shutil.rmtree(directory)
+
+
+if __name__ == "__main__":
+    typer.run(rehearse)

@@ -1,0 +1,13 @@
+"""The stories, one module each. `STORIES` is the order in which they are listed."""
+
+from rehearsal.stories.blind import BLIND
+from rehearsal.stories.collapse import COLLAPSE
+from rehearsal.stories.does_not_fit import DOES_NOT_FIT
+from rehearsal.stories.gitops import GITOPS
+from rehearsal.stories.latency import LATENCY
+from rehearsal.stories.no_spare_gpu import NO_SPARE_GPU
+from rehearsal.stories.quantized_draft import QUANTIZED_DRAFT
+from rehearsal.stories.restart import RESTART
+
+STORIES = (COLLAPSE, QUANTIZED_DRAFT, LATENCY, BLIND, GITOPS, NO_SPARE_GPU, DOES_NOT_FIT, RESTART)
+"""Every story."""

@@ -1,0 +1,5 @@
+"""`python -m specdecode`."""
+
+from specdecode.cli import main
+
+main()

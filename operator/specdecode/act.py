@@ -1,0 +1,60 @@
+"""Server-side apply of the chosen mode's objects, and nothing else. Whole objects, one field manager."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from specdecode.errors import ForbiddenError, RefusedError
+from specdecode.kube import Body, Kube, object_path
+from specdecode.manifests.build import Objects
+from specdecode.status import ApplyFailure
+
+
+def is_ours(live: Mapping[str, Any], uid: str) -> bool:
+    """Whether the controller of an object is the resource with that uid."""
+    references = live.get("metadata", {}).get("ownerReferences", [])
+    return any(reference.get("uid") == uid and reference.get("controller") for reference in references)
+
+
+async def foreign_object(kube: Kube, objects: Objects, uid: str) -> str | None:
+    """Name of an object that stands where one of ours should and is not ours, if there is one."""
+    for wanted in objects.all():
+        metadata = wanted["metadata"]
+        plural = f"{wanted['kind'].lower()}s"
+        live = await kube.find(object_path(wanted["apiVersion"], plural, metadata["namespace"], metadata["name"]))
+        if live is not None and not is_ours(live, uid):
+            return f"{wanted['kind']} {metadata['namespace']}/{metadata['name']}"
+    return None
+
+
+async def apply_objects(kube: Kube, objects: Objects, *, live_deployment: Body | None) -> Body:
+    """Apply all objects; the Deployment, as read by the caller, must not have changed since.
+
+    Returns the Deployment as stored. Raises ClusterError.
+    """
+    stored: Body = {}
+    for wanted in objects.all():
+        body = dict(wanted)
+        if wanted["kind"] == "Deployment" and live_deployment is not None:
+            live = live_deployment["metadata"]
+            body["metadata"] = {
+                **wanted["metadata"],
+                "uid": live["uid"],
+                "resourceVersion": live["resourceVersion"],
+            }
+        answer = await kube.apply(body)
+        if wanted["kind"] == "Deployment":
+            stored = answer
+    return stored
+
+
+def failure_of(error: RefusedError | ForbiddenError, objects: Objects) -> ApplyFailure:
+    """What a refused apply means for the status. Quota and admission may change their mind; validation does not."""
+    is_final = isinstance(error, RefusedError)
+    reason = "ApplyRefused" if is_final else "ApplyForbidden"
+    return ApplyFailure(reason, str(error), is_final, objects.intent_hash)
+
+
+def ownership_conflict(name: str, objects: Objects) -> ApplyFailure:
+    """An object that is not ours stands in the way; it is never adopted."""
+    message = f"{name} exists and belongs to somebody else; delete or rename it, or rename this resource"
+    return ApplyFailure("OwnershipConflict", message, is_final=True, intent_hash=objects.intent_hash)

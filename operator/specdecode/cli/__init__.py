@@ -1,0 +1,45 @@
+"""The command line. Each command reads, calls one function of the core, and prints; none decides anything itself."""
+
+from importlib import metadata
+from typing import Annotated
+
+import typer
+
+from specdecode.cli.crd import crd
+from specdecode.cli.plan import plan
+from specdecode.cli.render import render
+from specdecode.cli.run import run
+
+app = typer.Typer(
+    help="Plan, render and run vLLM with speculative decoding on Kubernetes.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(is_asked: bool) -> None:  # noqa: FBT001 - typer hands the value of the option over like this
+    if is_asked:
+        typer.echo(f"specdecode {metadata.version('specdecode-operator')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Plan, render and run vLLM with speculative decoding on Kubernetes."""
+
+
+app.command()(plan)
+app.command()(render)
+app.command()(crd)
+app.command()(run)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()

@@ -1,0 +1,92 @@
+"""What later judgements are compared with: the mean TPOT without speculation, and what the unquantised draft accepted.
+
+A baseline is a by-product: whenever such a mode runs settled, it is noted. It is bound to a key of the plan, so that
+another model, engine or accelerator never meets it, and rewritten only when it moves by a step that matters.
+"""
+
+import math
+from datetime import datetime
+
+from specdecode.api.status import BaselineStatus, DraftBaseline, OffBaseline
+from specdecode.api.vocabulary import Mode
+from specdecode.decide.facts import Availability, Measurement, Window
+from specdecode.decide.quantiles import quantile_bounds
+from specdecode.decide.wording import bounds_status, duration_text, seconds_in
+from specdecode.plan.types import Plan
+
+MIN_REQUESTS = 30
+"""Fewer finished requests say nothing about a mean: a design effect of 10 leaves three."""
+MIN_DRAFT_TOKENS = 2000
+"""Fewer proposed tokens say nothing about an acceptance rate."""
+COLLAPSED_ACCEPTANCE_LENGTH = 1.1
+"""Below it no drafted method pays: the computed break-even of an 8B target with an EAGLE head on an H100, three
+tokens, lies between 1.4 and 2.2 (constants of arXiv 2601.11580)."""
+
+_SAME_LOAD = 0.30
+_LATENCY_STEP = 0.05
+_ACCEPTANCE_STEP_POINTS = 1.0
+
+
+def is_same_load(running_requests: float, reference: float) -> bool:
+    """Whether two numbers of running requests are within 30 %, or within what rounding `reference` may have moved."""
+    return abs(running_requests - reference) <= max(_SAME_LOAD * reference, 0.5)
+
+
+def _has_moved(old: OffBaseline, window: Window, mean_seconds: float) -> bool:
+    old_seconds = seconds_in(old.tpot_mean)
+    if math.isnan(old_seconds) or not is_same_load(window.running_requests, old.running_requests):
+        return True
+    return abs(mean_seconds - old_seconds) > _LATENCY_STEP * old_seconds
+
+
+def _next_off(old: OffBaseline | None, plan: Plan, window: Window, now: datetime) -> OffBaseline | None:
+    tpot = window.tpot
+    if tpot is None or tpot.count < MIN_REQUESTS:
+        return old
+    if old is not None and old.key == plan.baseline_key and not _has_moved(old, window, tpot.mean_seconds):
+        return old
+    return OffBaseline(
+        key=plan.baseline_key,
+        tpot_mean=duration_text(tpot.mean_seconds),
+        tpot_p50=bounds_status(quantile_bounds(tpot, 0.5)),
+        tpot_p99=bounds_status(quantile_bounds(tpot, 0.99)),
+        running_requests=round(window.running_requests),
+        at=now,
+    )
+
+
+def _next_draft(old: DraftBaseline | None, plan: Plan, window: Window, now: datetime) -> DraftBaseline | None:
+    is_healthy = window.acceptance_length > COLLAPSED_ACCEPTANCE_LENGTH
+    if not plan.draft_key or window.draft_tokens < MIN_DRAFT_TOKENS or not is_healthy:
+        return old
+    points = 100 * window.acceptance_rate
+    if old is not None and old.key == plan.draft_key:
+        old_points = acceptance_points(old)
+        if old_points is not None and abs(points - old_points) <= _ACCEPTANCE_STEP_POINTS:
+            return old
+    return DraftBaseline(
+        key=plan.draft_key, acceptance_rate_percent=f"{points:.1f}", draft_tokens=int(window.draft_tokens), at=now
+    )
+
+
+def acceptance_points(baseline: DraftBaseline) -> float | None:
+    """The acceptance rate of a baseline in per cent; None when what is stored is no number."""
+    text = baseline.acceptance_rate_percent
+    return float(text) if text.replace(".", "", 1).isdecimal() else None
+
+
+def next_baseline(
+    old: BaselineStatus | None, plan: Plan, measurement: Measurement, *, is_settled: bool, now: datetime
+) -> BaselineStatus | None:
+    """The baselines after this measurement; `old` itself when nothing that matters moved."""
+    window = measurement.slow
+    if not is_settled or measurement.availability is not Availability.MEASURED or window is None:
+        return old
+    before = old or BaselineStatus()
+    if measurement.mode is Mode.OFF:
+        after = before.model_copy(update={"off": _next_off(before.off, plan, window, now)})
+    elif measurement.mode is Mode.DRAFT:
+        after = before.model_copy(update={"draft": _next_draft(before.draft, plan, window, now)})
+    else:
+        return old
+    return old if after == before else after

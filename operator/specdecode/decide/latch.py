@@ -1,0 +1,165 @@
+"""Which mode is asked for, before anything is measured: pause, force, latch, retry, re-arm. It reads annotations,
+status and the second record on the owned Deployment, and no metrics.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from specdecode.api.status import RollbackStatus, rfc3339
+from specdecode.api.values import seconds_of
+from specdecode.api.vocabulary import ANNOTATION_FORCE_MODE, ANNOTATION_PAUSED, ANNOTATION_RETRY, Mode
+from specdecode.decide.decision import Finding, Reason, Step
+from specdecode.decide.situation import Situation
+from specdecode.decide.wording import quoted
+
+ROLLED_BACK_ACTION = "RolledBack"
+"""`action` of a history entry that was a step down."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The mode that should run as things stand, and why."""
+
+    mode: Mode
+    reason: Reason
+    message: str
+    rollback: RollbackStatus | None = None
+    """The latch that holds."""
+    step: Step = Step.KEEP
+    acknowledged_retry: str | None = None
+    advice: tuple[Finding, ...] = ()
+    is_judged: bool = False
+    """Whether measurements may change it."""
+
+
+def _rebuilt(situation: Situation) -> RollbackStatus | None:
+    """The latch as the owned Deployment remembers it, when status was lost.
+
+    Only a status that was never written counts as lost: after a retry the Deployment still carries the old record
+    until it is applied again.
+    """
+    child = situation.cluster.child
+    spec_hash = situation.resource.spec_hash
+    if situation.status.spec_hash is not None or child is None or not child.is_ours:
+        return None
+    if child.rolled_back_for != spec_hash or child.rolled_back_from is None or child.mode is None:
+        return None
+    return RollbackStatus(
+        from_mode=child.rolled_back_from,
+        to=child.mode,
+        reason=child.reason or Reason.ROLLED_BACK,
+        message=f"{child.mode} runs instead of {child.rolled_back_from} ({child.reason or 'reason unknown'}); status "
+        f"was lost and this is read from the Deployment; change the spec or set {ANNOTATION_RETRY} to try again",
+        at=situation.now,
+        spec_hash=spec_hash,
+    )
+
+
+def _latch(situation: Situation) -> RollbackStatus | None:
+    return situation.status.rollback or _rebuilt(situation)
+
+
+def _retry_value(situation: Situation) -> str | None:
+    """The retry annotation, unless it was acted on before."""
+    value = situation.resource.metadata.annotations.get(ANNOTATION_RETRY)
+    return value if value and value != situation.status.acknowledged_retry else None
+
+
+def _paused(situation: Situation) -> Asked | None:
+    if situation.resource.metadata.annotations.get(ANNOTATION_PAUSED) != "true":
+        return None
+    child, latch = situation.cluster.child, _latch(situation)
+    standing = latch.to if latch else situation.plan.requested_mode
+    mode = standing if child is None or child.mode is None else child.mode
+    message = f"{ANNOTATION_PAUSED} is set: {mode} stays and nothing is judged until the annotation is removed"
+    return Asked(mode, Reason.PAUSED, message, latch)
+
+
+def _forced_mode(situation: Situation) -> str:
+    return situation.resource.metadata.annotations.get(ANNOTATION_FORCE_MODE, "")
+
+
+def _fitting(situation: Situation) -> tuple[Mode, ...]:
+    return tuple(rung.mode for rung in situation.plan.ladder if rung.fits)
+
+
+def _forced(situation: Situation) -> Asked | None:
+    wanted = _forced_mode(situation)
+    if wanted not in _fitting(situation):
+        return None
+    message = f"{ANNOTATION_FORCE_MODE} is set: {wanted} runs and nothing is judged until the annotation is removed"
+    return Asked(Mode(wanted), Reason.FORCED, message, _latch(situation))
+
+
+def _rearmed(situation: Situation) -> Asked | None:
+    latch = _latch(situation)
+    if latch is None or latch.spec_hash == situation.resource.spec_hash:
+        return None
+    mode = situation.plan.requested_mode
+    message = f"the spec changed since {latch.from_mode} was left for {latch.to}: {mode} is tried"
+    return Asked(mode, Reason.REARMED, message, step=Step.UP, acknowledged_retry=_retry_value(situation))
+
+
+def _retried(situation: Situation) -> Asked | None:
+    latch, value = _latch(situation), _retry_value(situation)
+    # Without a status nobody knows whether the annotation was acted on before: it is taken as seen, so that a restore
+    # does not undo a rollback.
+    if latch is None or value is None or situation.status.spec_hash is None:
+        return None
+    mode = situation.plan.requested_mode
+    message = f"{ANNOTATION_RETRY} was set to {quoted(value)}: {mode} is tried again"
+    return Asked(mode, Reason.RETRIED, message, step=Step.UP, acknowledged_retry=value)
+
+
+def _retried_by_time(situation: Situation) -> Asked | None:
+    latch, retry = _latch(situation), situation.guard.retry
+    if latch is None or retry is None or latch.attempts > retry.max_attempts:
+        return None
+    wait_seconds = seconds_of(retry.after) * 2 ** (latch.attempts - 1)
+    if (situation.now - latch.at).total_seconds() < wait_seconds:
+        return None
+    mode = situation.plan.requested_mode
+    message = (
+        f"guard.retry: {mode} is tried again after the rollback of {rfc3339(latch.at)}, "
+        f"retry {latch.attempts} of {retry.max_attempts}"
+    )
+    return Asked(mode, Reason.RETRIED, message, step=Step.UP)
+
+
+def _standing(situation: Situation) -> Asked:
+    latch, mode = _latch(situation), situation.plan.requested_mode
+    value = _retry_value(situation)
+    if latch is not None:
+        return Asked(latch.to, Reason.ROLLED_BACK, latch.message, latch, acknowledged_retry=value, is_judged=True)
+    if mode is Mode.OFF:
+        reason, message = Reason.NOT_REQUESTED, "the spec asks for no speculation"
+    else:
+        reason, message = Reason.AS_REQUESTED, f"{mode} runs as requested"
+    return Asked(mode, reason, message, acknowledged_retry=value, is_judged=True)
+
+
+_CHANGES: tuple[Callable[[Situation], Asked | None], ...] = (_paused, _forced, _rearmed, _retried, _retried_by_time)
+"""What overrules the standing mode, strongest first."""
+
+
+def _unavailable(situation: Situation) -> tuple[Finding, ...]:
+    wanted = _forced_mode(situation)
+    fitting = _fitting(situation)
+    if not wanted or wanted in fitting:
+        return ()
+    message = f"{ANNOTATION_FORCE_MODE} {quoted(wanted)} is ignored: the modes that fit are {', '.join(fitting)}"
+    return (Finding(Reason.FORCED_MODE_UNAVAILABLE, message),)
+
+
+def asked_mode(situation: Situation) -> Asked:
+    """The mode that should run before anything is judged."""
+    answers = (change(situation) for change in _CHANGES)
+    asked = next((answer for answer in answers if answer is not None), None) or _standing(situation)
+    return replace(asked, advice=_unavailable(situation))
+
+
+def attempts(situation: Situation) -> int:
+    """How often the mode was tried under this spec, counting the step down that is about to be written."""
+    spec_hash = situation.resource.spec_hash
+    steps = [entry for entry in situation.status.history if entry.action == ROLLED_BACK_ACTION]
+    return 1 + sum(entry.spec_hash == spec_hash for entry in steps)

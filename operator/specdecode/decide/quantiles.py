@@ -1,0 +1,75 @@
+"""Quantiles of a Prometheus histogram, as an interval instead of a number.
+
+`histogram_quantile` interpolates inside a bucket and reads 9.9 ms for every P99 below 10 ms. What a histogram does
+know is in which bucket an order statistic lies. The true quantile lies between the order statistics of two binomial
+ranks; each is widened to the edges of its bucket.
+"""
+
+import math
+from functools import lru_cache
+
+from specdecode.decide.facts import Histogram
+
+CONFIDENCE = 0.95
+"""Of each of the two bounds. With it a finite upper bound of P99 needs ln(0.05) / ln(0.99), that is 299, requests."""
+
+_Z = 1.6448536269514722
+"""Quantile of the standard normal distribution at CONFIDENCE."""
+_EXACT_UP_TO = 2000
+"""Above it the normal approximation is never narrower for the median and P99, and at most one rank wider."""
+_TAIL_DEVIATIONS = 10
+"""Terms further below the mean than this add less than 1e-15."""
+_ROUNDING = 1e-9
+"""Increases are extrapolated, so counts are no integers."""
+
+
+def _ranks_exact(count: int, quantile: float) -> tuple[int, int]:
+    log_count = math.lgamma(count + 1)
+    tail = _TAIL_DEVIATIONS * (1 + math.sqrt(count * quantile * (1 - quantile)))
+    first = max(0, math.floor(count * quantile - tail))
+    cumulative, low, high = 0.0, first, count + 1
+    for successes in range(first, count):
+        cumulative += math.exp(
+            log_count
+            - math.lgamma(successes + 1)
+            - math.lgamma(count - successes + 1)
+            + successes * math.log(quantile)
+            + (count - successes) * math.log1p(-quantile)
+        )
+        if cumulative <= 1 - CONFIDENCE:
+            low = successes + 1
+        if cumulative >= CONFIDENCE:
+            high = successes + 1
+            break
+    return low, high
+
+
+def _ranks_normal(count: int, quantile: float) -> tuple[int, int]:
+    spread = _Z * math.sqrt(count * quantile * (1 - quantile))
+    return max(0, math.floor(count * quantile - spread)), min(count + 1, math.ceil(count * quantile + spread) + 1)
+
+
+@lru_cache(maxsize=4096)
+def ranks(count: int, quantile: float) -> tuple[int, int]:
+    """Ranks (1-based) of the order statistics around a quantile of `count` observations.
+
+    P(Binomial(count, quantile) < low) <= 5 % and P(Binomial(count, quantile) < high) >= 95 %. 0 and `count` + 1 mean
+    that there are too few observations for that side.
+    """
+    return _ranks_exact(count, quantile) if count <= _EXACT_UP_TO else _ranks_normal(count, quantile)
+
+
+def quantile_bounds(histogram: Histogram, quantile: float) -> tuple[float, float]:
+    """Lower and upper bound of a quantile, in seconds; the true one is above the lower and at most the upper.
+
+    (0, inf) when nothing is known.
+    """
+    low_rank, high_rank = ranks(math.floor(histogram.count + _ROUNDING), quantile)
+    low, edge = 0.0, 0.0
+    for bound, cumulative in histogram.buckets:
+        if cumulative >= low_rank - _ROUNDING:
+            low = edge
+            break
+        edge = bound
+    high = next((bound for bound, seen in histogram.buckets if seen >= high_rank - _ROUNDING), math.inf)
+    return low, high

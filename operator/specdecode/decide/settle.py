@@ -1,0 +1,108 @@
+"""How much may be judged now. While a rollout runs, at start-up and for one window after an outage of the metrics,
+nothing about the traffic is: what is in the window then belongs to something else.
+
+The moments are the transitions of conditions: status is the memory, no timer is kept.
+"""
+
+import math
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from specdecode.api.status import ConditionStatus, ConditionType, SpecDecodeDeploymentStatus, rfc3339
+from specdecode.api.vocabulary import Mode
+from specdecode.decide.decision import Reason
+from specdecode.decide.facts import Availability
+from specdecode.decide.situation import Situation, Stage
+from specdecode.decide.wording import span
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """How much may be judged, and when it is not everything, why."""
+
+    stage: Stage
+    reason: Reason
+    """Meaningful below SETTLED."""
+    message: str
+
+
+_ALL = Readiness(Stage.SETTLED, Reason.AS_REQUESTED, "")
+
+
+def settled_since(status: SpecDecodeDeploymentStatus) -> datetime | None:
+    """Since when a rolled-out mode has been measured without a break; None while it is not.
+
+    `Stalled` counts as well, because a resource that was stalled is not reconciling: its rollout may end without a
+    transition of `Reconciling`. A status without it was never stalled.
+    """
+    rolled_out = status.condition(ConditionType.RECONCILING)
+    measured = status.condition(ConditionType.METRICS_AVAILABLE)
+    stalled = status.condition(ConditionType.STALLED)
+    if rolled_out is None or rolled_out.status is not ConditionStatus.FALSE:
+        return None
+    if measured is None or measured.status is not ConditionStatus.TRUE:
+        return None
+    if stalled is not None and stalled.status is not ConditionStatus.FALSE:
+        return None
+    return max(condition.last_transition_time for condition in (rolled_out, measured, stalled) if condition is not None)
+
+
+def _settled_seconds(status: SpecDecodeDeploymentStatus, now: datetime) -> float:
+    since = settled_since(status)
+    return -math.inf if since is None else (now - since).total_seconds()
+
+
+def is_settled(status: SpecDecodeDeploymentStatus, window_seconds: float, now: datetime) -> bool:
+    """Whether the whole window lies after the last rollout and the last outage of the metrics."""
+    return _settled_seconds(status, now) >= window_seconds
+
+
+def _unless_rolled_out(situation: Situation, mode: Mode) -> Readiness | None:
+    child = situation.cluster.child
+    if child is None:
+        return Readiness(Stage.NOTHING, Reason.ROLLOUT_RUNNING, "the Deployment does not exist yet")
+    if not child.is_ours:
+        message = (
+            "the Deployment of this name belongs to somebody else: nothing is judged; rename or delete one of them"
+        )
+        return Readiness(Stage.NOTHING, Reason.NOT_MEASURED, message)
+    if child.mode is not mode:
+        return Readiness(
+            Stage.NOTHING, Reason.ROLLOUT_RUNNING, f"{child.mode or 'an unknown mode'} is being replaced by {mode}"
+        )
+    if not child.is_rolled_out:
+        message = (
+            f"{mode} is being rolled out: {child.updated_replicas} of {child.desired_replicas} replicas updated, "
+            f"{child.ready_replicas} ready"
+        )
+        return Readiness(Stage.STARTING, Reason.ROLLOUT_RUNNING, message)
+    return None
+
+
+def _unless_measured(situation: Situation, mode: Mode) -> Readiness | None:
+    measurement = situation.measurement
+    if measurement.availability is not Availability.MEASURED:
+        return Readiness(Stage.STARTING, Reason.NOT_MEASURED, measurement.cause)
+    if measurement.mode is not mode or measurement.fast is None or measurement.slow is None:
+        return Readiness(Stage.STARTING, Reason.NOT_MEASURED, f"nothing was measured of {mode} yet")
+    return None
+
+
+def _unless_settled(situation: Situation) -> Readiness | None:
+    seconds = _settled_seconds(situation.status, situation.now)
+    window_seconds = situation.slow_window_seconds
+    if seconds >= window_seconds:
+        return None
+    stage = Stage.FAST if seconds >= situation.fast_window_seconds else Stage.STARTING
+    since = settled_since(situation.status)
+    wait = f"one window of {span(window_seconds)} after the last rollout or outage of the metrics"
+    moment = None if since is None else rfc3339(since + timedelta(seconds=math.ceil(window_seconds)))
+    message = f"judged {wait}" if moment is None else f"judged from {moment}, {wait}"
+    return Readiness(stage, Reason.SETTLING, message)
+
+
+def readiness(situation: Situation, mode: Mode) -> Readiness:
+    """How much of `mode` may be judged."""
+    return (
+        _unless_rolled_out(situation, mode) or _unless_measured(situation, mode) or _unless_settled(situation) or _ALL
+    )

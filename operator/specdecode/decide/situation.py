@@ -1,0 +1,123 @@
+"""What `decide` looks at: one resource, its plan, the cluster and the measurement at one moment; and the view of it
+that the rules read. Nothing here judges.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+
+from specdecode.api.guard import GuardSpec
+from specdecode.api.resource import SpecDecodeDeployment
+from specdecode.api.status import EvidenceItem, OffBaseline, SpecDecodeDeploymentStatus
+from specdecode.api.values import seconds_of
+from specdecode.api.vocabulary import Action, Mode
+from specdecode.decide.baseline import is_same_load
+from specdecode.decide.decision import Finding, Reason
+from specdecode.decide.facts import Cluster, Measurement, Window
+from specdecode.decide.wording import consequence
+from specdecode.plan.types import Plan
+
+
+@dataclass(frozen=True)
+class Situation:
+    """Everything a decision follows from."""
+
+    resource: SpecDecodeDeployment
+    """`resource.status` is the status before this decision."""
+    plan: Plan
+    cluster: Cluster
+    measurement: Measurement
+    now: datetime
+    """UTC, whole seconds."""
+    fast_window_seconds: float
+    """Four scrape intervals."""
+
+    @property
+    def status(self) -> SpecDecodeDeploymentStatus:
+        """The memory of earlier decisions."""
+        return self.resource.status
+
+    @property
+    def guard(self) -> GuardSpec:
+        """The thresholds."""
+        return self.resource.spec.guard
+
+    @property
+    def slow_window_seconds(self) -> float:
+        """How long a finding must hold. The measured window may be longer than `guard.window`, never shorter."""
+        asked = seconds_of(self.guard.window)
+        return max(asked, self.measurement.slow.seconds) if self.measurement.slow else asked
+
+
+class Stage(IntEnum):
+    """How much may be judged. Each stage includes the ones before it."""
+
+    NOTHING = 0
+    STARTING = 1
+    """Whether the engine starts at all."""
+    FAST = 2
+    """What one fast window shows."""
+    SETTLED = 3
+    """Everything: the mode has been running and measured for one slow window."""
+
+
+@dataclass(frozen=True)
+class View:
+    """The situation as the rules read it."""
+
+    situation: Situation
+    mode: Mode
+    """The mode that runs and is judged."""
+    stage: Stage
+
+    @property
+    def guard(self) -> GuardSpec:
+        """The thresholds."""
+        return self.situation.guard
+
+    @property
+    def plan(self) -> Plan:
+        """The ladder."""
+        return self.situation.plan
+
+    @property
+    def fast(self) -> Window:
+        """Only from stage FAST on."""
+        window = self.situation.measurement.fast
+        assert window is not None
+        return window
+
+    @property
+    def slow(self) -> Window:
+        """Only from stage FAST on."""
+        window = self.situation.measurement.slow
+        assert window is not None
+        return window
+
+    @property
+    def below(self) -> tuple[Mode, ...]:
+        """Modes that fit and come after this one, best first."""
+        return self.plan.fitting_below(self.mode)
+
+    @property
+    def down(self) -> Mode | None:
+        """The next mode that fits."""
+        return next(iter(self.below), None)
+
+    @property
+    def off_baseline(self) -> OffBaseline | None:
+        """What this deployment did without speculation at this load, if that is known."""
+        baseline = self.situation.status.baseline
+        if self.mode is Mode.OFF or baseline is None or baseline.off is None:
+            return None
+        off = baseline.off
+        is_comparable = off.key == self.plan.baseline_key and is_same_load(
+            self.slow.running_requests, off.running_requests
+        )
+        return off if is_comparable else None
+
+    def step(self, reason: Reason, what: str, target: Mode | None, evidence: tuple[EvidenceItem, ...]) -> Finding:
+        """A finding that wants to leave the mode; `what` is the first half of the sentence, with the numbers."""
+        is_enforced = self.guard.action is Action.ENFORCE
+        message = f"{what}: {consequence(self.mode, target, is_enforced=is_enforced)}"
+        return Finding(reason, message, evidence, target)

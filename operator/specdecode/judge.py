@@ -1,0 +1,173 @@
+"""What should be, from what was read: the walk from body to outcome. Pure.
+
+body -> parse -> plan -> objects per mode -> decide -> what to apply, next status
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from specdecode.api.resource import (
+    Metadata,
+    Problem,
+    Rejection,
+    SpecDecodeDeployment,
+    parse,
+    read_metadata,
+    read_status,
+)
+from specdecode.api.status import RollbackStatus, SpecDecodeDeploymentStatus
+from specdecode.api.vocabulary import ANNOTATION_PAUSED, Mode
+from specdecode.decide.baseline import next_baseline
+from specdecode.decide.decide import Situation, decide
+from specdecode.decide.decision import Decision
+from specdecode.decide.facts import Cluster, Measurement, PodFact
+from specdecode.decide.settle import is_settled
+from specdecode.drift import covers
+from specdecode.manifests.build import Objects, Options, build, latched
+from specdecode.manifests.labels import selector_text
+from specdecode.observe.cluster import child_of
+from specdecode.plan.make import make_plan
+from specdecode.plan.types import Plan
+from specdecode.status import ApplyFailure, Visit, next_status
+from specdecode.summary import observed_status, size_text
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What follows from the spec alone; kept per generation, because it never changes for one."""
+
+    resource: SpecDecodeDeployment | None
+    refusal: Rejection | None
+    plan: Plan | None
+    objects: Mapping[Mode, Objects]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was read of one resource: from the store, or live."""
+
+    body: Mapping[str, Any]
+    deployment: Mapping[str, Any] | None
+    pods: tuple[PodFact, ...]
+    has_service: bool
+    measurement: Measurement
+    measured_at: datetime | None
+    failure: ApplyFailure | None
+    fast_window_seconds: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What should be, after one look."""
+
+    metadata: Metadata
+    old: SpecDecodeDeploymentStatus
+    status: SpecDecodeDeploymentStatus
+    apply: Objects | None
+    """Objects to apply; None: leave everything as it is."""
+    decision: Decision | None
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing has to be written."""
+        return self.apply is None and self.status == self.old
+
+
+def _does_not_fit(plan: Plan) -> Rejection:
+    requested = plan.requested
+    remedies = "; would fit: " + ", ".join(requested.remedies) if requested.remedies else ""
+    message = f"does not fit: short by {size_text(requested.short_bytes)} per GPU{remedies}"
+    return Rejection("DoesNotFit", (Problem("spec", str(requested.mode), message),))
+
+
+def prepare(body: Mapping[str, Any], options: Options) -> Prepared:
+    """Everything that follows from the spec alone."""
+    resource = parse(body)
+    if isinstance(resource, Rejection):
+        return Prepared(None, resource, None, {})
+    plan = make_plan(resource)
+    if isinstance(plan, Rejection):
+        return Prepared(resource, plan, None, {})
+    refusal = None if plan.requested.fits else _does_not_fit(plan)
+    return Prepared(resource, refusal, plan, build(resource, plan, options))
+
+
+def _needs_apply(wanted: Objects, seen: Seen) -> bool:
+    if seen.deployment is None or not seen.has_service:
+        return True
+    return not covers(seen.deployment, wanted.deployment)
+
+
+def _wanted(prepared: Prepared, mode: Mode, rollback: RollbackStatus | None) -> Objects | None:
+    objects = prepared.objects.get(mode)
+    return None if objects is None else latched(objects, rollback)
+
+
+def _is_blocked(failure: ApplyFailure | None, wanted: Objects | None) -> bool:
+    """Whether these very objects were refused for good; applying them again would only be refused again."""
+    return failure is not None and failure.is_final and wanted is not None and failure.intent_hash == wanted.intent_hash
+
+
+def _still_true(failure: ApplyFailure | None, wanted: Objects | None) -> ApplyFailure | None:
+    """A failure is forgotten as soon as something else is wanted."""
+    if failure is None or wanted is None or failure.intent_hash != wanted.intent_hash:
+        return None
+    return failure
+
+
+def _refused(visit: Visit) -> Outcome:
+    return Outcome(visit.metadata, visit.old, next_status(visit), None, None)
+
+
+def judge(prepared: Prepared, seen: Seen, now: datetime) -> Outcome:
+    """What should be, from what was read. Pure.
+
+    Steps are judged at the time of the measurement, so that a wait after a change counts only what was measured
+    after it.
+    """
+    metadata, old = read_metadata(seen.body), read_status(seen.body)
+    child = None if seen.deployment is None else child_of(seen.deployment, metadata.uid)
+    visit = Visit(
+        metadata=metadata,
+        old=old,
+        now=now,
+        spec_hash=prepared.resource.spec_hash if prepared.resource else None,
+        cluster=Cluster(child, seen.pods),
+        measurement=seen.measurement,
+        is_paused=metadata.annotations.get(ANNOTATION_PAUSED) == "true",
+        plan=prepared.plan,
+        refusal=prepared.refusal,
+        failure=seen.failure,
+        baseline=old.baseline,
+        selector=selector_text(metadata.name),
+    )
+    if prepared.refusal is not None or prepared.resource is None or prepared.plan is None:
+        return _refused(visit)
+    # The spec was prepared once; status and annotations are this moment's.
+    resource = prepared.resource.model_copy(update={"metadata": metadata, "status": old})
+    judged_at = seen.measured_at or now
+    decision = decide(
+        Situation(resource, prepared.plan, visit.cluster, seen.measurement, judged_at, seen.fast_window_seconds)
+    )
+    wanted = _wanted(prepared, decision.mode, decision.rollback)
+    is_applied = wanted is not None and not _needs_apply(wanted, seen)
+    window_seconds = resource.window_seconds
+    baseline = next_baseline(
+        old.baseline,
+        prepared.plan,
+        seen.measurement,
+        is_settled=is_settled(old, window_seconds, judged_at),
+        now=judged_at,
+    )
+    visit = replace(
+        visit,
+        decision=decision,
+        is_applied=is_applied,
+        failure=_still_true(seen.failure, wanted),
+        baseline=baseline,
+        observed=observed_status(prepared.plan, seen.measurement, baseline.off if baseline else None),
+    )
+    is_left_alone = visit.is_paused or is_applied or _is_blocked(visit.failure, wanted)
+    return Outcome(metadata, old, next_status(visit), None if is_left_alone else wanted, decision)

@@ -1,0 +1,178 @@
+"""The one way to the API server for everything but watching: reads, server-side apply, Events.
+
+Bodies are plain dicts: typed models would drop fields that a newer API server knows. Every call has a time limit of its
+own, and nothing is retried here: the work queue retries, and applying again is idempotent.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+from kubernetes.aio import config as kube_config
+from kubernetes.aio.client import ApiClient, Configuration
+
+from specdecode.api.vocabulary import FIELD_MANAGER, GROUP, PLURAL, VERSION
+from specdecode.errors import (
+    ClusterError,
+    ConflictError,
+    ForbiddenError,
+    NotFoundError,
+    RefusedError,
+    SettingsError,
+    UnavailableError,
+)
+
+CALL_SECONDS = 15.0
+"""Most a single request may take, connection included."""
+PAGE_SIZE = 500
+"""Objects per page of a list."""
+
+_APPLY = "application/apply-patch+yaml"
+_METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_PLURALS = {"Deployment": "deployments", "Service": "services", "PodMonitor": "podmonitors", "Event": "events"}
+
+Body = dict[str, Any]
+
+
+def collection_path(api_version: str, plural: str, namespace: str | None) -> str:
+    """Path of a collection: of one namespace, or of the whole cluster."""
+    root = f"/api/{api_version}" if "/" not in api_version else f"/apis/{api_version}"
+    return f"{root}/{plural}" if namespace is None else f"{root}/namespaces/{quote(namespace, safe='')}/{plural}"
+
+
+def object_path(api_version: str, plural: str, namespace: str, name: str) -> str:
+    """Path of one object."""
+    return f"{collection_path(api_version, plural, namespace)}/{quote(name, safe='')}"
+
+
+def resource_path(namespace: str, name: str) -> str:
+    """Path of one SpecDecodeDeployment."""
+    return object_path(f"{GROUP}/{VERSION}", PLURAL, namespace, name)
+
+
+def _error(status: int, text: str, headers: Mapping[str, str]) -> ClusterError:
+    try:
+        message = str(json.loads(text).get("message", text))
+    except (ValueError, AttributeError):
+        message = text
+    kinds: dict[int, type[ClusterError]] = {
+        400: RefusedError,
+        403: ForbiddenError,
+        404: NotFoundError,
+        409: ConflictError,
+        410: NotFoundError,
+        422: RefusedError,
+    }
+    retry_after = headers.get("Retry-After", "")
+    return kinds.get(status, UnavailableError)(
+        message[:2000] or f"HTTP {status}",
+        status=status,
+        retry_after_seconds=float(retry_after) if retry_after.isdigit() else None,
+    )
+
+
+class Kube:
+    """A thin client. Raises only `ClusterError` and its children."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+    ) -> Body:
+        serialized = await self._client.param_serialize(
+            method,
+            path,
+            query_params=list((query or {}).items()),
+            header_params={"Accept": accept, "Content-Type": content_type},
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                response = await self._client.call_api(*serialized, _request_timeout=CALL_SECONDS)
+                text = await response.response.text(errors="replace")
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise UnavailableError(f"{method} {path}: {str(error) or type(error).__name__}") from error
+        if response.status >= 400:
+            raise _error(response.status, text, response.headers)
+        parsed: Body = json.loads(text)
+        return parsed
+
+    async def get(self, path: str) -> Body:
+        """A quorum read of one object."""
+        return await self._request("GET", path)
+
+    async def find(self, path: str) -> Body | None:
+        """A quorum read of one object that may be absent."""
+        try:
+            return await self.get(path)
+        except NotFoundError:
+            return None
+
+    async def apply(self, body: Body) -> Body:
+        """Server-side apply of one whole object of ours, as its one field manager."""
+        metadata = body["metadata"]
+        path = object_path(body["apiVersion"], _PLURALS[body["kind"]], metadata["namespace"], metadata["name"])
+        return await self._apply(path, body)
+
+    async def apply_status(self, body: Body) -> Body:
+        """Server-side apply of the whole status we own. `metadata.resourceVersion` makes a late writer fail."""
+        metadata = body["metadata"]
+        return await self._apply(f"{resource_path(metadata['namespace'], metadata['name'])}/status", body)
+
+    async def _apply(self, path: str, body: Body) -> Body:
+        query = {"fieldManager": FIELD_MANAGER, "force": "true"}
+        return await self._request("PATCH", path, query=query, body=body, content_type=_APPLY)
+
+    async def create_event(self, body: Body) -> None:
+        """Create an Event. Its name is deterministic, so a second attempt is no second Event."""
+        path = collection_path("v1", "events", body["metadata"]["namespace"])
+        try:
+            await self._request("POST", path, query={"fieldManager": FIELD_MANAGER}, body=body)
+        except ConflictError:
+            return
+
+    async def list_metadata(self, namespace: str | None) -> AsyncIterator[Body]:
+        """`metadata` of every SpecDecodeDeployment, page by page."""
+        path = collection_path(f"{GROUP}/{VERSION}", PLURAL, namespace)
+        token = ""
+        while True:
+            query = {"limit": str(PAGE_SIZE)} | ({"continue": token} if token else {})
+            page = await self._request("GET", path, query=query, accept=_METADATA_ONLY)
+            for item in page.get("items", []):
+                yield item["metadata"]
+            token = page.get("metadata", {}).get("continue", "")
+            if not token:
+                return
+
+
+@asynccontextmanager
+async def connect(kubeconfig: str | None) -> AsyncIterator[Kube]:
+    """A client for the cluster of `kubeconfig`, or of the pod that this runs in.
+
+    Raises SettingsError when there is neither.
+    """
+    configuration = Configuration(retries=None)
+    try:
+        if kubeconfig is None:
+            kube_config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]  # theirs
+        else:
+            await kube_config.load_kube_config(  # type: ignore[no-untyped-call]  # theirs
+                config_file=kubeconfig, client_configuration=configuration
+            )
+    except (kube_config.ConfigException, OSError) as error:
+        raise SettingsError(f"no cluster to talk to: {error}; run inside a pod, or set KUBECONFIG") from error
+    async with ApiClient(configuration) as client:
+        yield Kube(client)

@@ -1,0 +1,189 @@
+"""The running operator: one queue, one evaluation task for all resources, and a graceful stop.
+
+    hooks  ---> queue ---> workers: one visit per key
+    tick   ---> measure all resources at once ---> queue
+    resync ---> compare the watch with a list ---> queue, health
+
+This is the only place that reads the clock.
+"""
+
+import asyncio
+import logging
+import os
+from datetime import UTC, datetime
+
+from specdecode.api.vocabulary import GROUP, PLURAL, VERSION
+from specdecode.engine.metrics import metric_names
+from specdecode.engine.version import EngineVersion
+from specdecode.errors import ClusterError, ConflictError, ForbiddenError, NotFoundError, SettingsError
+from specdecode.handlers import watch
+from specdecode.kube import Kube, collection_path, connect
+from specdecode.manifests.build import Options
+from specdecode.observe.cluster import child_of
+from specdecode.observe.measure import Subject, measure
+from specdecode.observe.prometheus import PrometheusClient
+from specdecode.reconcile import Measured, Reconciler
+from specdecode.settings import Settings
+from specdecode.store import Key, Store
+from specdecode.telemetry import Health, Metrics, serve
+from specdecode.workqueue import WorkQueue
+
+logger = logging.getLogger("specdecode")
+
+FAST_WINDOW_SCRAPES = 4
+"""The fast window holds this many scrapes: a minute at the usual 15 s."""
+
+
+def utc_now() -> datetime:
+    """The time in UTC, in whole seconds, as Kubernetes stores it."""
+    return datetime.now(UTC).replace(microsecond=0)  # noqa: TID251 - the one place that reads the clock
+
+
+class Operator:
+    """One operator process."""
+
+    def __init__(self, settings: Settings, kube: Kube, prometheus: PrometheusClient) -> None:
+        self.settings = settings
+        self.store = Store()
+        self.queue = WorkQueue()
+        self.metrics = Metrics()
+        self.health = Health(tick_limit_seconds=3 * settings.evaluation_interval_seconds + 60)
+        self._kube = kube
+        self._prometheus = prometheus
+        fast_window_seconds = FAST_WINDOW_SCRAPES * settings.scrape_interval_seconds
+        options = Options(pod_monitor=settings.pod_monitor)
+        self.reconciler = Reconciler(self.store, kube, self.metrics, options, fast_window_seconds)
+        self._lagging: dict[Key, str] = {}
+
+    async def visit(self, key: Key) -> bool:
+        """One visit; answers whether it went well. One resource can never stop the others."""
+        with self.metrics.reconcile_seconds.time():
+            result = await self._visit(key)
+        self.metrics.reconciles.labels(result).inc()
+        return result in ("ok", "conflict")
+
+    async def _visit(self, key: Key) -> str:
+        subject = {"object": "/".join(key)}
+        try:
+            await self.reconciler.visit(key, utc_now())
+        except ConflictError as error:
+            logger.info("changed under our hands, trying again: %s", error, extra=subject)
+            self.queue.add(key)
+            return "conflict"
+        except ClusterError as error:
+            logger.warning("the API server did not do it: %s", error, extra=subject)
+            return "cluster_error"
+        except Exception:
+            logger.exception("this is a bug; the resource is tried again", extra=subject)
+            return "bug"
+        return "ok"
+
+    def _subject(self, key: Key) -> Subject | None:
+        """What to measure of a resource: the mode that its Deployment runs."""
+        entry = self.store.entry(key)
+        if entry is None or entry.body is None or entry.deployment is None:
+            return None
+        prepared = self.reconciler.prepared(key, entry.body)
+        child = child_of(entry.deployment, entry.body["metadata"]["uid"])
+        if prepared.plan is None or prepared.resource is None or child.mode is None:
+            return None
+        names = metric_names(EngineVersion.parse(prepared.plan.engine_version))
+        return Subject(key, child.mode, names, prepared.resource.window_seconds)
+
+    async def tick(self) -> None:
+        """Measure every resource at one instant, then visit each."""
+        now = utc_now()
+        subjects = [subject for key in self.store.known() if (subject := self._subject(key)) is not None]
+        measurements = await measure(
+            self._prometheus,
+            subjects,
+            now=now,
+            scrape_interval_seconds=self.settings.scrape_interval_seconds,
+            namespaces=self.settings.namespaces,
+        )
+        for key, measurement in measurements.items():
+            self.reconciler.memory(key).measured = Measured(measurement, now)
+        for key in self.store.known():
+            self.queue.add(key)
+        self.metrics.resources.set(len(self.store.known()))
+        self.health.tick()
+
+    async def evaluate(self) -> None:
+        """Tick for ever."""
+        while True:
+            with self.metrics.tick_seconds.time():
+                await self.tick()
+            await asyncio.sleep(self.settings.evaluation_interval_seconds)
+
+    async def resync(self) -> None:
+        """Compare the watch with a list of our own: deletions in a watch gap make no event, and a watch can go deaf."""
+        while True:
+            try:
+                listed = await self._listed()
+            except ClusterError as error:
+                logger.warning("the list for the comparison failed: %s", error)
+            else:
+                self._compare(listed)
+            await asyncio.sleep(self.settings.resync_interval_seconds if self.health.is_listed else 1.0)
+
+    async def _listed(self) -> dict[Key, str]:
+        listed: dict[Key, str] = {}
+        for namespace in self.settings.namespaces or (None,):
+            async for metadata in self._kube.list_metadata(namespace):
+                listed[metadata["namespace"], metadata["name"]] = metadata["resourceVersion"]
+        return listed
+
+    def _compare(self, listed: dict[Key, str]) -> None:
+        for key in self.store.missing_from(listed):
+            self.store.drop_resource(key)
+            self.queue.add(key)
+        seen = self.store.versions()
+        lagging = {key: version for key, version in listed.items() if seen.get(key) != version}
+        # Behind for a whole interval, and not merely by a change of this moment: the watch is deaf.
+        deaf = [key for key, version in lagging.items() if self._lagging.get(key) == version]
+        self.health.is_watch_deaf = bool(deaf) and self.health.is_listed
+        self.health.is_listed = self.health.is_listed or listed.keys() <= seen.keys()
+        self.metrics.watch_lag.set(self.settings.resync_interval_seconds if self.health.is_watch_deaf else 0)
+        self._lagging = lagging
+
+    async def run(self) -> None:
+        """Run until told to stop. If one task dies the process dies, and its successor goes on from status."""
+        runner = await serve(self.settings.listen_address, self.settings.listen_port, self.metrics, self.health)
+        try:
+            async with asyncio.TaskGroup() as group:
+                background = [
+                    group.create_task(self.evaluate(), name="evaluate"),
+                    group.create_task(self.resync(), name="resync"),
+                    *(group.create_task(self.queue.work(self.visit)) for _ in range(self.settings.workers)),
+                ]
+                await watch(self.store, self.queue.add, self.settings.namespaces)
+                for task in background:
+                    task.cancel()
+        finally:
+            await runner.cleanup()
+
+
+async def _require_crd(kube: Kube, settings: Settings) -> None:
+    """Scanning is off, so a missing CRD would be a watch that fails for ever: say it at once."""
+    namespace = settings.namespaces[0] if settings.namespaces else None
+    try:
+        await kube.get(f"{collection_path(f'{GROUP}/{VERSION}', PLURAL, namespace)}?limit=1")
+    except NotFoundError as error:
+        raise SettingsError(
+            f"the CRD {PLURAL}.{GROUP} is not installed; run: specdecode crd | kubectl apply -f -"
+        ) from error
+    except ForbiddenError as error:
+        raise SettingsError(f"the operator may not list {PLURAL}.{GROUP}: {error}; check its RBAC") from error
+    except ClusterError as error:
+        logger.warning("the API server is out of reach, waiting for it: %s", error)
+
+
+async def run(settings: Settings) -> None:
+    """Run the operator until SIGTERM or SIGINT. Raises SettingsError when it cannot start."""
+    kubeconfig = settings.kubeconfig or os.environ.get("KUBECONFIG")
+    async with (
+        connect(str(kubeconfig) if kubeconfig else None) as kube,
+        PrometheusClient.from_settings(settings) as prometheus,
+    ):
+        await _require_crd(kube, settings)
+        await Operator(settings, kube, prometheus).run()

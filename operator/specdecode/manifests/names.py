@@ -1,0 +1,33 @@
+"""Names inside the manifests: objects, ports, volumes, paths. Deterministic, so that a visit after a crash finds what
+the visit before it made.
+"""
+
+CONTAINER = "vllm"
+"""The engine's container. Its statuses are the engine's; others may be injected beside it."""
+
+PORT = 8000
+"""vLLM's own default, for the container and the Service alike: what worked with `vllm serve` works here."""
+PORT_NAME = "http"
+
+CACHE_VOLUME = "models"
+SHM_VOLUME = "shm"
+HOME_VOLUME = "home"
+TMP_VOLUME = "tmp"
+
+HOME = "/home/vllm"
+"""Home folder of the engine: compile caches and configuration go below it."""
+
+
+def deployment_name(resource_name: str) -> str:
+    """The Deployment has the resource's name; 45 characters leave room for the suffixes of its pods."""
+    return resource_name
+
+
+def service_name(resource_name: str) -> str:
+    """The Service has the resource's name: `http://<name>.<namespace>:8000/v1`."""
+    return resource_name
+
+
+def pod_monitor_name(resource_name: str) -> str:
+    """The PodMonitor has the resource's name."""
+    return resource_name

@@ -1,0 +1,224 @@
+"""The Prometheus client: one PromQL text in, one answer out. It never raises on what the server says, and never reads
+a missing, partial or broken answer as a number.
+"""
+
+import asyncio
+import math
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import httpx
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from specdecode.errors import SettingsError
+from specdecode.settings import Settings
+
+TIMEOUT = httpx.Timeout(connect=2.0, read=8.0, write=2.0, pool=2.0)
+TOTAL_SECONDS = 10.0
+"""For a whole call: the timeouts above are per phase, and a server that trickles bytes never trips them."""
+MAX_BODY_BYTES = 64 * 1024**2
+"""Some 400,000 series: more than the windows of a thousand deployments."""
+
+_SERVER_TIMEOUT = "7s"
+"""The server gives up before the client does, and says so."""
+_SHOWN = 200
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One series at the instant of the query."""
+
+    labels: Mapping[str, str]
+    value: float
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A complete answer."""
+
+    samples: tuple[Sample, ...]
+    """Finite values only."""
+    not_finite: tuple[Mapping[str, str], ...] = ()
+    """Labels of the series whose value was NaN or infinite: known to be unknown."""
+
+    @property
+    def nan_count(self) -> int:
+        """Series without a finite value."""
+        return len(self.not_finite)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """No answer, or one that must not be used."""
+
+    cause: str
+    """One sentence that stays the same while the cause does."""
+
+
+Answer = Samples | Failure
+
+
+class _Reply(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    class Data(BaseModel):
+        """`data` of a query; `result` depends on `resultType`."""
+
+        result_type: str = Field(alias="resultType")
+        result: Any
+
+    status: Literal["success", "error"]
+    data: Data | None = None
+    error: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+class _Series(BaseModel):
+    metric: dict[str, str]
+    value: tuple[float, str]
+
+
+_VECTOR = TypeAdapter(list[_Series])
+
+
+def _shown(text: str) -> str:
+    line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
+    return line if len(line) <= _SHOWN else f"{line[: _SHOWN - 1]}…"
+
+
+def _reply(body: bytes) -> _Reply | None:
+    try:
+        return _Reply.model_validate_json(body)
+    except ValidationError:
+        return None
+
+
+def _samples(result: Any) -> Answer:
+    try:
+        series = _VECTOR.validate_python(result)
+        values = [(item.metric, float(item.value[1])) for item in series]
+    except ValueError:  # pydantic's ValidationError is one
+        return Failure("Prometheus sent a vector that cannot be read")
+    return Samples(
+        samples=tuple(Sample(labels, value) for labels, value in values if math.isfinite(value)),
+        not_finite=tuple(labels for labels, value in values if not math.isfinite(value)),
+    )
+
+
+def read_answer(status_code: int, body: bytes) -> Answer:
+    """What an HTTP response says."""
+    reply = _reply(body)
+    if reply is None:
+        what = "no JSON of its query API" if status_code == httpx.codes.OK else "an error page"
+        return Failure(f"Prometheus answered {status_code} with {what}; is the URL right, is a proxy in between?")
+    if status_code != httpx.codes.OK or reply.status != "success" or reply.data is None:
+        return Failure(f"Prometheus answered {status_code}: {_shown(reply.error) or 'no reason given'}")
+    if reply.warnings:
+        return Failure(f"Prometheus answered only in part: {_shown(reply.warnings[0])}")
+    if reply.data.result_type != "vector":
+        return Failure(f"Prometheus answered with a {_shown(reply.data.result_type)} instead of a vector")
+    return _samples(reply.data.result)
+
+
+class _TooLargeError(Exception):
+    """The body is larger than MAX_BODY_BYTES."""
+
+
+async def _body(response: httpx.Response) -> bytes:
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise _TooLargeError
+    return bytes(body)
+
+
+class PrometheusClient:
+    """Instant queries against one Prometheus, or anything that speaks its API.
+
+    It ignores the proxy variables of the environment and follows no redirects: metrics are asked for where the
+    settings say, or not at all. Use it as an async context manager.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        token_file: Path | None = None,
+        tls: ssl.SSLContext | None = None,
+        timeout: httpx.Timeout = TIMEOUT,
+        total_seconds: float = TOTAL_SECONDS,
+    ) -> None:
+        self._endpoint = f"{url.rstrip('/')}/api/v1/query"
+        self._token_file = token_file
+        self._total_seconds = total_seconds
+        self._client = httpx.AsyncClient(
+            transport=transport,
+            verify=tls or True,
+            timeout=timeout,
+            trust_env=False,
+            follow_redirects=False,
+        )
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """The client that the settings describe.
+
+        Raises SettingsError when the CA bundle cannot be read.
+        """
+        tls = None
+        if settings.prometheus_ca_file is not None:
+            try:
+                tls = ssl.create_default_context(cafile=settings.prometheus_ca_file)
+            except OSError as error:  # ssl.SSLError is one
+                raise SettingsError(f"prometheus_ca_file {settings.prometheus_ca_file} cannot be read: {error}") from error
+        return cls(str(settings.prometheus_url), token_file=settings.prometheus_token_file, tls=tls)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    def _headers(self) -> dict[str, str]:
+        """The token is read again for every call, so that it may rotate."""
+        if self._token_file is None:
+            return {}
+        return {"Authorization": f"Bearer {self._token_file.read_text().strip()}"}
+
+    async def query(self, promql: str, *, at: datetime) -> Answer:
+        """Evaluate `promql` at one instant."""
+        try:
+            async with asyncio.timeout(self._total_seconds):
+                return await self._asked(promql, at)
+        except (TimeoutError, httpx.TimeoutException):
+            return Failure(f"Prometheus did not answer within {self._total_seconds:g} s or a phase of it")
+        except _TooLargeError:
+            return Failure(f"Prometheus sent more than {MAX_BODY_BYTES // 1024**2} MiB")
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return Failure(f"Prometheus cannot be reached: {type(error).__name__}: {_shown(str(error))}")
+        except (OSError, UnicodeError) as error:
+            return Failure(f"the token for Prometheus cannot be read: {_shown(str(error))}")
+
+    async def _asked(self, promql: str, at: datetime) -> Answer:
+        form = {"query": promql, "time": f"{at.timestamp():.3f}", "timeout": _SERVER_TIMEOUT}
+        request = self._client.build_request("POST", self._endpoint, data=form, headers=self._headers())
+        response = await self._client.send(request, stream=True)
+        try:
+            if response.is_redirect:
+                return Failure(f"Prometheus answered {response.status_code}: redirects are not followed; set its URL")
+            return read_answer(response.status_code, await _body(response))
+        finally:
+            await response.aclose()

@@ -1,0 +1,133 @@
+"""Advice on the engine: its version, what is pinned, and what every pod fetches. Rules speak and change nothing."""
+
+import re
+
+from specdecode.api.vocabulary import Method, Mode
+from specdecode.engine import version as versions
+from specdecode.engine.arguments import known_arguments
+from specdecode.engine.flags import knows_kv_cache_memory_bytes, trusts_remote_code
+from specdecode.engine.version import EngineVersion
+from specdecode.plan.review import Review, Said, gb
+from specdecode.plan.types import Advice
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_OTHER_CACHES = re.compile(
+    r"Deepseek[VO]|Kimi|GlmMoeDsa|Qwen3Next|Qwen3_5|Mamba|Jamba|Bamba|FalconH1|MoeHybrid|NemotronH|Gemma[34]|Llama4"
+)
+"""Latent, linear, hybrid and interleaved attention."""
+
+
+def version_unknown(review: Review) -> Said:
+    stated = review.workload.stated_version
+    if not versions.is_newer_than_known(stated):
+        return None
+    return Advice(
+        "EngineVersionUnknown",
+        f"vLLM {stated} is newer than the newest known one ({versions.NEWEST_KNOWN}) and is planned as that one: flags "
+        "and metric names may have changed; upgrade the operator, or try it with guard.action Recommend",
+    )
+
+
+def remote_code(review: Review) -> Said:
+    version = review.workload.version
+    if not trusts_remote_code(version):
+        return None
+    return Advice(
+        "TrustRemoteCodeCve",
+        f"vLLM {version} runs code from a model repository even without --trust-remote-code (CVE-2025-66448, "
+        "CVE-2026-22807, CVE-2026-27893); use 0.18 or newer, or only repositories you own",
+    )
+
+
+def typical_acceptance(review: Review) -> Said:
+    version = review.workload.version
+    if version >= EngineVersion(0, 10):
+        return None
+    return Advice(
+        "TypicalAcceptanceGone",
+        f"vLLM {version} still has the typical-acceptance sampler and its thresholds; they were removed after 0.9.2 "
+        "and are never rendered: results that relied on them do not carry over",
+    )
+
+
+def arguments_unchecked(review: Review) -> Said:
+    extra, version = review.spec.engine.extra_args, review.workload.version
+    if not extra or known_arguments(version) is not None:
+        return None
+    names = ", ".join(argument.name for argument in extra)
+    return Advice(
+        "ArgumentsNotChecked",
+        f"no list of the arguments of vLLM {version} is shipped, so extraArgs are passed on unchecked: {names}",
+    )
+
+
+def pin_unsupported(review: Review) -> Said:
+    version = review.workload.version
+    if not review.spec.engine.pin_kv_cache or knows_kv_cache_memory_bytes(version):
+        return None
+    return Advice(
+        "PinKvCacheUnsupported",
+        f"vLLM {version} has no --kv-cache-memory-bytes (0.10.2 and newer): pinKvCache has no effect",
+    )
+
+
+def _is_pinned(name: str, revision: str | None) -> bool:
+    return name.startswith("/") or (revision is not None and _COMMIT.fullmatch(revision) is not None)
+
+
+def revision_not_pinned(review: Review) -> Said:
+    model, speculation = review.spec.model, review.speculation
+    draft = None if speculation is None else speculation.draft
+    fields = [] if _is_pinned(model.name, model.revision) else ["model.revision"]
+    if draft is not None and not _is_pinned(draft.name, draft.revision):
+        fields.append("speculation.draft.revision")
+    if not fields:
+        return None
+    return Advice(
+        "RevisionNotPinned",
+        f"not pinned to a commit: {' and '.join(fields)}. A branch that moves changes the model under the same spec, "
+        "and acceptance with it; set the 40 digits",
+    )
+
+
+def cache_claim_missing(review: Review) -> Said:
+    if review.spec.cache is not None:
+        return None
+    return Advice(
+        "CacheClaimMissing",
+        f"cache.claimName is not set: every pod downloads {gb(review.requested.load_bytes)} at each start, and each "
+        "change of mode is a start",
+    )
+
+
+def suffix_package(review: Review) -> Said:
+    speculation = review.speculation
+    if speculation is None or speculation.method is not Method.SUFFIX:
+        return None
+    return Advice(
+        "SuffixNeedsPackage",
+        "method suffix needs the package arctic-inference, which vLLM's image does not hold: use an image with it",
+    )
+
+
+def draft_context(review: Review) -> Said:
+    draft, asked = review.draft, review.spec.engine.max_model_len
+    limit = None if draft is None else draft.max_position_embeddings
+    if draft is None or limit is None or limit >= asked or review.requested.mode is Mode.OFF:
+        return None
+    return Advice(
+        "DraftContextShorter",
+        f"{draft.name} was made for {limit} tokens and maxModelLen is {asked}: requests beyond {limit} are proposed "
+        "badly or fail (vllm-project/vllm#48894); lower maxModelLen or choose another draft",
+    )
+
+
+def other_cache(review: Review) -> Said:
+    target = review.workload.target
+    if _OTHER_CACHES.search(target.architecture) is None:
+        return None
+    return Advice(
+        "ArchitectureNotModelled",
+        f"{target.architecture} keeps another kind of cache than full attention in every layer, which is what the plan "
+        "counts: compare with vllm:cache_config_info after the first start",
+    )

@@ -1,0 +1,181 @@
+"""Advice on memory: what is large, what does not fit, and what the draft costs. Rules speak; they change nothing."""
+
+from specdecode.api.vocabulary import METHODS_WITHOUT_DRAFT, Fallback, Method, Mode
+from specdecode.engine.models import BYTES_16_BIT
+from specdecode.engine.quantization import UNQUANTIZED_BITS, online_fp8
+from specdecode.plan.review import Review, Said, gb, gib
+from specdecode.plan.types import Advice
+
+_TARGET_SHARE = 0.70
+_DRAFT_SHARE = 0.15
+_SMALLEST_RATIO, _LARGEST_RATIO = 8.0, 12.0
+_SERVABLE_SHARE = 0.05
+"""4 of 160 GB is not servable: what is left must hold activations, graphs and every request's cache."""
+
+
+def target_weights(review: Review) -> Said:
+    share = review.share_of_gpu(review.taken(review.requested, "targetWeights"))
+    if share <= _TARGET_SHARE:
+        return None
+    return Advice(
+        "TargetWeightsOver70Percent",
+        f"the target's weights take {share:.0%} of each GPU, more than 70 %: little is left for requests; quantise the "
+        "target or use more GPUs",
+    )
+
+
+def draft_weights(review: Review) -> Said:
+    share = review.share_of_gpu(review.taken(review.requested, "draftWeights"))
+    if share <= _DRAFT_SHARE:
+        return None
+    return Advice(
+        "DraftOver15Percent",
+        f"the draft's weights take {share:.0%} of each GPU, more than 15 %; quantise the draft or choose a smaller one",
+    )
+
+
+def draft_ratio(review: Review) -> Said:
+    speculation, draft = review.speculation, review.draft
+    if speculation is None or draft is None or speculation.method is not Method.DRAFT_MODEL:
+        return None
+    ratio = review.workload.target.total_parameters / draft.total_parameters
+    if ratio > _LARGEST_RATIO:
+        return Advice(
+            "DraftRatioTooSmall",
+            f"the draft is 1:{ratio:.0f} of the target, outside 1:8 to 1:12: so small a draft is cheap but rejected "
+            "often; choose a larger one of the same family or measure its acceptance first",
+        )
+    if ratio < _SMALLEST_RATIO:
+        return Advice(
+            "DraftRatioTooLarge",
+            f"the draft is 1:{ratio:.1f} of the target, outside 1:8 to 1:12: so large a draft is accepted but each of "
+            "its steps costs too much; choose a smaller one of the same family",
+        )
+    return None
+
+
+def family(review: Review) -> Said:
+    draft, target = review.draft, review.workload.target
+    if draft is None or draft.family is None or target.family is None or draft.family == target.family:
+        return None
+    return Advice(
+        "FamilyMismatch",
+        f"the draft is of family {draft.family} and the target of {target.family}: even with vocabularies of one size "
+        "another tokenizer or training is accepted far less; quantise a draft of the same family instead",
+    )
+
+
+def quantize_draft_first(review: Review) -> Said:
+    speculation, draft = review.speculation, review.draft
+    is_quantizable = (
+        speculation is not None
+        and speculation.draft is not None
+        and speculation.draft.quantization is None
+        and draft is not None
+        and draft.quantization is None
+    )
+    is_needed = any(rule(review) is not None for rule in (draft_weights, family, tight, not_servable))
+    if not is_quantizable or not is_needed:
+        return None
+    return Advice(
+        "QuantizeDraftFirst",
+        "quantise the draft before relaxing its family or size: speculation.draft.quantization "
+        f"{online_fp8(review.workload.version)}, with fallback {Fallback.DRAFT} where that fits",
+    )
+
+
+def draft_cache(review: Review) -> Said:
+    requested, off = review.requested, review.off
+    if requested.bytes_per_token <= off.bytes_per_token and review.taken(requested, "draftWeights") == 0:
+        return None
+    if off.kv_cache_tokens == 0:
+        return None
+    lost = off.kv_cache_tokens - requested.kv_cache_tokens
+    return Advice(
+        "DraftTakesKvCache",
+        f"the draft leaves room for {requested.kv_cache_tokens} tokens instead of {off.kv_cache_tokens} "
+        f"({lost / off.kv_cache_tokens:.0%} less): {gib(review.taken(requested, 'draftWeights'))} of weights per GPU, "
+        f"and {requested.bytes_per_token} instead of {off.bytes_per_token} bytes per token",
+    )
+
+
+def not_servable(review: Review) -> Said:
+    requested, gpus = review.requested, review.workload.gpus
+    quoted = {line.name: line.bytes * gpus for line in requested.ledger}
+    if requested.fits and quoted["left"] >= _SERVABLE_SHARE * quoted["memory"]:
+        return None
+    missing = "" if requested.fits else f"; short by {gib(requested.short_bytes)} per GPU for one request"
+    remedies = f"; {' or '.join(requested.remedies)} would fit" if requested.remedies else ""
+    return Advice(
+        "NotServable",
+        f"{gb(-quoted['quotedWeights'])} of weights leave {gb(quoted['left'])} of {gb(quoted['memory'])}: not servable"
+        f"{missing}{remedies}",
+    )
+
+
+def tight(review: Review) -> Said:
+    cache = next(line for line in review.requested.ledger if line.name == "kvCache")
+    needed = review.one_request_bytes
+    if not review.requested.fits or cache.low_bytes >= needed:
+        return None
+    return Advice(
+        "TightMemory",
+        f"the plan fits by {gib(cache.bytes - needed)} per GPU and may be wrong by {gib(cache.bytes - cache.low_bytes)}"
+        ": the engine may refuse to start; lower maxModelLen or maxNumSeqs",
+    )
+
+
+def fallback_does_not_fit(review: Review) -> Said:
+    failing = [plan for plan in review.ladder[1:-1] if not plan.fits]
+    if not failing:
+        return None
+    named = ", ".join(f"{plan.mode} (short by {gib(plan.short_bytes)} per GPU)" for plan in failing)
+    return Advice(
+        "FallbackDoesNotFit",
+        f"{named}: what does not fit is no fallback; the guard steps past it",
+    )
+
+
+def cold_compile(review: Review) -> Said:
+    """A first boot with an empty compile cache profiles an extra copy of the embedding: 5 cold and warm pairs on
+    Qwen3-8B, vLLM 0.29.0, differ by 0.84 GiB.
+    """
+    engine = review.spec.engine
+    if engine.enforce_eager or engine.pin_kv_cache or not review.requested.fits:
+        return None
+    target = review.workload.target
+    lost = 2 * target.vocab_size * target.hidden_size * BYTES_16_BIT // review.workload.gpus
+    return Advice(
+        "ColdCompileLowersKv",
+        f"the first start with an empty compile cache may have up to {gib(lost)} per GPU less KV cache than planned "
+        f"({lost // review.requested.bytes_per_token} tokens); the next start of the same pod has it back",
+    )
+
+
+def ngram_for_summaries(review: Review) -> Said:
+    speculation = review.speculation
+    if speculation is None or speculation.method in METHODS_WITHOUT_DRAFT:
+        return None
+    if Mode.NGRAM in (plan.mode for plan in review.ladder):
+        return None
+    return Advice(
+        "NgramForSummaries",
+        "n-gram speculation needs no memory and fits summarising and retrieval, where answers repeat the prompt; list "
+        f"{Fallback.NGRAM} in speculation.fallbacks",
+    )
+
+
+def fp8_without_hardware(review: Review) -> Said:
+    speculation = review.speculation
+    draft = None if speculation is None else speculation.draft
+    names = (review.spec.model.quantization, None if draft is None else draft.quantization)
+    older = ("V100", "T4", "A100", "A10", "A30", "A40", "A6000", "RTX-3090")
+    product = review.spec.accelerator.product
+    is_older = any(product.endswith(card) or f"{card}-" in product or f"{card}G" in product for card in older)
+    if not is_older or not any(name is not None and "fp8" in name for name in names):
+        return None
+    return Advice(
+        "Fp8WithoutHardware",
+        f"{product} has no FP8 arithmetic: weights are kept in FP8 and computed in 16 bit, which saves memory and not "
+        f"time; {UNQUANTIZED_BITS:.0f} bit or AWQ may be faster",
+    )

@@ -1,0 +1,52 @@
+"""How one operator process runs: from the environment (`SPECDECODE_*`), overridden by options of `specdecode run`."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, HttpUrl
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+
+
+class LogFormat(StrEnum):
+    """How log lines look."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class Settings(BaseSettings):
+    """Settings of the process. Secrets are file paths, never values."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SPECDECODE_", frozen=True, extra="forbid", use_attribute_docstrings=True
+    )
+
+    prometheus_url: HttpUrl = HttpUrl("http://prometheus-operated.monitoring.svc:9090")
+    """Where the engines' metrics are."""
+    prometheus_token_file: Path | None = None
+    """File with a bearer token, read again for every tick so that it may rotate."""
+    prometheus_ca_file: Path | None = None
+    """CA bundle for the Prometheus URL; the system's when omitted."""
+    scrape_interval_seconds: Seconds = 15
+    """How often Prometheus scrapes the engines. Windows and staleness follow from it."""
+    evaluation_interval_seconds: Seconds = 15
+    """How often all deployments are judged."""
+    resync_interval_seconds: Seconds = 300
+    """How often the watch is compared with a list of its own."""
+    namespaces: tuple[str, ...] = ()
+    """Namespaces to look after; empty: the whole cluster."""
+    kubeconfig: Path | None = None
+    """Cluster to talk to; omitted: the pod's own."""
+    listen_address: str = "0.0.0.0"  # noqa: S104 - a pod's port is meant to be reached
+    """Where /metrics, /healthz and /readyz are served."""
+    listen_port: Annotated[int, Field(ge=0, le=65_535)] = 8080
+    """Port of /metrics, /healthz and /readyz; 0 takes a free one."""
+    pod_monitor: bool = False
+    """Also apply a PodMonitor per deployment (needs the Prometheus operator's CRDs)."""
+    log_format: LogFormat = LogFormat.TEXT
+    """text or json."""
+    workers: Annotated[int, Field(ge=1, le=64)] = 8
+    """Resources that are reconciled at the same time."""

@@ -1,0 +1,43 @@
+"""Whether a live object already says what we would say."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from specdecode.drift import covers
+
+JSON = st.recursive(
+    st.integers() | st.text(max_size=5) | st.booleans(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@pytest.mark.parametrize(
+    ("live", "wanted", "is_covered"),
+    [
+        pytest.param({"a": 1, "b": 2}, {"a": 1}, True, id="what others added does not matter"),
+        pytest.param({"a": 2}, {"a": 1}, False, id="a changed value is drift"),
+        pytest.param({"b": 2}, {"a": 1}, False, id="a missing field is drift"),
+        pytest.param({}, {"a": {}, "b": [], "c": None}, True, id="the server drops what is empty"),
+        pytest.param({"a": [{"x": 1, "y": 2}]}, {"a": [{"x": 1}]}, True, id="items of a list are compared one by one"),
+        pytest.param({"a": [1, 2]}, {"a": [1]}, False, id="a longer list is drift: somebody added a container"),
+        pytest.param({"a": "ab"}, {"a": ["a", "b"]}, False, id="a string is no list"),
+        pytest.param({"a": 1}, {"a": {"b": 1}}, False, id="a number is no object"),
+        pytest.param({"a": 1}, {"a": [1]}, False, id="a number is no list"),
+    ],
+)
+def test_covers(live: Any, wanted: Any, is_covered: bool) -> None:  # noqa: FBT001 - a column of the table
+    assert covers(live, wanted) is is_covered
+
+
+@given(JSON)
+def test_everything_covers_itself(value: Any) -> None:
+    assert covers(value, value)
+
+
+@given(st.dictionaries(st.text(max_size=3), JSON, max_size=3), st.text(max_size=3), JSON)
+def test_adding_a_field_to_the_live_object_is_no_drift(wanted: dict[str, Any], key: str, value: Any) -> None:
+    assert covers({key: value} | wanted, wanted)

@@ -1,0 +1,125 @@
+"""What is worth an Event, and that nothing is said twice."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from builders import NOW
+
+from specdecode.api.resource import Metadata
+from specdecode.api.status import (
+    Condition,
+    ConditionStatus,
+    ConditionType,
+    Helped,
+    HistoryEntry,
+    LoadPoint,
+    RollbackStatus,
+    SpecDecodeDeploymentStatus,
+)
+from specdecode.api.vocabulary import Mode
+from specdecode.notes import Note, event_body, transitions
+
+NOTHING = SpecDecodeDeploymentStatus()
+METADATA = Metadata.model_validate({"name": "llama-70b", "namespace": "serving", "uid": "u1"})
+
+
+def entry(action: str) -> HistoryEntry:
+    return HistoryEntry(at=NOW, action=action, from_mode=Mode.DRAFT, to=Mode.OFF, reason="Why", message="numbers")
+
+
+def told(kind: str, status: str, reason: str) -> SpecDecodeDeploymentStatus:
+    condition = Condition(
+        type=ConditionType(kind), status=ConditionStatus(status), reason=reason, message="m", last_transition_time=NOW
+    )
+    return SpecDecodeDeploymentStatus(conditions=(condition,))
+
+
+def rollback(**changes: Any) -> SpecDecodeDeploymentStatus:
+    good: dict[str, Any] = {
+        "from_mode": Mode.DRAFT,
+        "to": Mode.OFF,
+        "reason": "Why",
+        "message": "numbers",
+        "at": NOW,
+        "spec_hash": "abc",
+    }
+    return SpecDecodeDeploymentStatus(rollback=RollbackStatus(**(good | changes)))
+
+
+POINTS = {
+    "before": LoadPoint(tpot_mean="40ms", running_requests=8),
+    "after": LoadPoint(tpot_mean="20ms", running_requests=8),
+}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reasons"),
+    [
+        pytest.param(NOTHING, NOTHING, [], id="nothing changed: silence"),
+        pytest.param(
+            NOTHING, SpecDecodeDeploymentStatus(history=(entry("RolledBack"),)), ["RolledBack"], id="a step down"
+        ),
+        pytest.param(
+            SpecDecodeDeploymentStatus(history=(entry("RolledBack"),)),
+            SpecDecodeDeploymentStatus(history=(entry("RolledBack"),)),
+            [],
+            id="the same step down again: silence",
+        ),
+        pytest.param(
+            SpecDecodeDeploymentStatus(history=(entry("RolledBack"),)),
+            SpecDecodeDeploymentStatus(history=(entry("Retried"), entry("RolledBack"))),
+            ["Retried"],
+            id="only the newest entry is told",
+        ),
+        pytest.param(rollback(), rollback(helped=Helped.TRUE, **POINTS), ["StepHelped"], id="it helped"),
+        pytest.param(rollback(), rollback(helped=Helped.FALSE), ["StepDidNotHelp"], id="it did not help"),
+        pytest.param(rollback(), rollback(), [], id="not known yet whether it helped: silence"),
+        pytest.param(
+            rollback(helped=Helped.TRUE), rollback(helped=Helped.TRUE), [], id="helped was told already: silence"
+        ),
+        pytest.param(
+            rollback(),
+            rollback(at=NOW + timedelta(hours=1), helped=Helped.TRUE),
+            [],
+            id="another rollback: its own comparison is told later",
+        ),
+        pytest.param(NOTHING, told("Stalled", "True", "DoesNotFit"), ["DoesNotFit"], id="it stalls"),
+        pytest.param(NOTHING, told("Stalled", "False", "Progressing"), [], id="it does not stall: silence"),
+        pytest.param(
+            told("Stalled", "True", "DoesNotFit"),
+            told("Stalled", "True", "InvalidSpec"),
+            ["InvalidSpec"],
+            id="it stalls for another reason",
+        ),
+        pytest.param(NOTHING, told("MetricsAvailable", "Unknown", "Unreachable"), ["MetricsUnavailable"], id="blind"),
+        pytest.param(NOTHING, told("MetricsAvailable", "True", "Measured"), ["MetricsAvailable"], id="it sees"),
+        pytest.param(NOTHING, told("MetricsAvailable", "True", "NoTraffic"), [], id="no traffic: silence"),
+        pytest.param(NOTHING, told("MetricsAvailable", "Unknown", "NothingRuns"), [], id="nothing runs: silence"),
+        pytest.param(
+            told("Ready", "False", "RolloutRunning"), told("Ready", "True", "Serving"), ["Serving"], id="it serves"
+        ),
+        pytest.param(NOTHING, told("Ready", "False", "RolloutRunning"), [], id="not ready yet: silence"),
+    ],
+)
+def test_transitions(old: SpecDecodeDeploymentStatus, new: SpecDecodeDeploymentStatus, reasons: list[str]) -> None:
+    assert [note.reason for note in transitions(old, new, NOW)] == reasons
+
+
+def test_a_step_down_is_a_warning_with_its_reason_and_numbers() -> None:
+    (note,) = transitions(NOTHING, SpecDecodeDeploymentStatus(history=(entry("RolledBack"),)), NOW)
+    assert note == Note("RolledBack", "Draft -> Off: Why: numbers", is_warning=True, at=NOW)
+
+
+def test_the_comparison_tells_both_numbers() -> None:
+    (note,) = transitions(rollback(), rollback(helped=Helped.TRUE, **POINTS), NOW)
+    assert note.message == "mean TPOT 40ms -> 20ms at the same load"
+
+
+def test_the_same_event_has_the_same_name_and_another_one_has_not() -> None:
+    note = Note("RolledBack", "numbers", is_warning=True, at=NOW)
+    later = Note("RolledBack", "numbers", is_warning=True, at=NOW + timedelta(seconds=1))
+    names = [event_body(METADATA, each)["metadata"]["name"] for each in (note, note, later)]
+    assert names[0] == names[1] != names[2]
+    assert event_body(METADATA, note)["type"] == "Warning"
+    assert event_body(METADATA, Note("Serving", "m", is_warning=False, at=NOW))["type"] == "Normal"

@@ -1,0 +1,92 @@
+"""What the watch has said, by resource."""
+
+from typing import Any
+
+from builders import body
+
+from specdecode.store import Store
+
+KEY = ("serving", "llama-70b")
+
+
+def child(name: str = "llama-70b", labels: dict[str, str] | None = None) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "name": name,
+            "namespace": "serving",
+            "resourceVersion": "5",
+            "creationTimestamp": "2026-11-22T12:00:00Z",
+            "labels": {"specdecode.io/deployment": "llama-70b"} if labels is None else labels,
+            "managedFields": [{"manager": "x"}],
+        },
+        "spec": {},
+    }
+
+
+def resource() -> dict[str, Any]:
+    return body(**{"metadata.resourceVersion": "9", "metadata.managedFields": [{"manager": "x"}]})
+
+
+def test_a_resource_is_known_from_its_first_event_to_its_deletion() -> None:
+    store = Store()
+    assert store.take_resource(resource(), is_deleted=False) == KEY
+    assert (store.known(), store.versions()) == ([KEY], {KEY: "9"})
+    assert store.take_resource(resource(), is_deleted=True) == KEY
+    assert (store.known(), store.entry(KEY)) == ([], None)
+
+
+def test_the_bookkeeping_of_field_managers_is_not_kept() -> None:
+    store = Store()
+    store.take_resource(resource(), is_deleted=False)
+    store.put_deployment(child(), is_deleted=False)
+    entry = store.entry(KEY)
+    assert entry is not None
+    assert entry.body is not None
+    assert entry.deployment is not None
+    assert "managedFields" not in entry.body["metadata"]
+    assert "managedFields" not in entry.deployment["metadata"]
+
+
+def test_children_that_come_before_their_resource_are_kept_for_it() -> None:
+    store = Store()
+    assert store.put_deployment(child(), is_deleted=False) == KEY
+    assert store.put_service(child(), is_deleted=False) == KEY
+    assert store.put_pod(child("llama-70b-abc"), is_deleted=False) == KEY
+    assert store.known() == []
+    store.take_resource(resource(), is_deleted=False)
+    entry = store.entry(KEY)
+    assert entry is not None
+    assert entry.deployment is not None
+    assert (entry.services, list(entry.pods)) == ({"llama-70b"}, ["llama-70b-abc"])
+
+
+def test_deleted_children_are_forgotten() -> None:
+    store = Store()
+    store.take_resource(resource(), is_deleted=False)
+    for is_deleted in (False, True):
+        store.put_deployment(child(), is_deleted=is_deleted)
+        store.put_service(child(), is_deleted=is_deleted)
+        store.put_pod(child("llama-70b-abc"), is_deleted=is_deleted)
+    entry = store.entry(KEY)
+    assert entry is not None
+    assert (entry.deployment, entry.services, entry.pods) == (None, set(), {})
+
+
+def test_objects_without_our_label_belong_to_nobody() -> None:
+    store = Store()
+    stranger = child(labels={})
+    assert store.put_deployment(stranger, is_deleted=False) is None
+    assert store.put_service(stranger, is_deleted=False) is None
+    assert store.put_pod(stranger, is_deleted=False) is None
+
+
+def test_a_deployment_of_another_name_is_not_the_one_we_own() -> None:
+    store = Store()
+    assert store.put_deployment(child("llama-70b-copy"), is_deleted=False) is None
+
+
+def test_what_a_fresh_list_does_not_have_is_missing() -> None:
+    store = Store()
+    store.take_resource(resource(), is_deleted=False)
+    assert store.missing_from([KEY]) == []
+    assert store.missing_from([("serving", "other")]) == [KEY]

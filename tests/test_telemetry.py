@@ -1,0 +1,82 @@
+"""What the operator says of itself."""
+
+import json
+import logging
+import sys
+
+import httpx
+import pytest
+
+from specdecode.api.vocabulary import Mode
+from specdecode.settings import LogFormat
+from specdecode.telemetry import Health, JsonFormatter, Metrics, serve, set_up_logging
+
+
+def test_one_mode_is_effective_and_a_deleted_resource_leaves_no_series() -> None:
+    metrics = Metrics()
+    metrics.show_mode("serving", "chat", Mode.DRAFT)
+    metrics.show_mode("serving", "chat", Mode.OFF)
+    metrics.plan_kv_tokens.labels("serving", "chat").set(5)
+    samples = {
+        sample.labels["mode"]: sample.value for family in metrics.effective.collect() for sample in family.samples
+    }
+    assert samples == {"QuantizedDraft": 0, "Draft": 0, "NGram": 0, "Off": 1}
+    metrics.forget("serving", "chat")
+    metrics.forget("serving", "never-seen")
+    assert not [sample for family in metrics.effective.collect() for sample in family.samples]
+
+
+def test_health_fails_when_the_tick_stalls_or_the_watch_is_deaf() -> None:
+    health = Health(tick_limit_seconds=10)
+    assert health.problem() is None
+    health.is_watch_deaf = True
+    assert health.problem() == "the watch no longer delivers changes"
+    health.last_tick -= 60
+    assert "has not run for 60 s" in str(health.problem())
+    health.is_watch_deaf = False
+    health.tick()
+    assert health.problem() is None
+
+
+async def test_the_endpoints() -> None:
+    metrics, health = Metrics(), Health(tick_limit_seconds=10)
+    runner = await serve("127.0.0.1", 0, metrics, health)
+    host, port = runner.addresses[0][:2]
+    try:
+        async with httpx.AsyncClient(base_url=f"http://{host}:{port}", trust_env=False) as client:
+            assert (await client.get("/healthz")).status_code == 200
+            assert (await client.get("/readyz")).status_code == 503
+            health.is_listed = health.is_watch_deaf = True
+            assert (await client.get("/readyz")).status_code == 200
+            assert (await client.get("/healthz")).status_code == 503
+            assert "specdecode_resources 0.0" in (await client.get("/metrics")).text
+    finally:
+        await runner.cleanup()
+
+
+def test_json_logs_carry_the_object_and_the_exception() -> None:
+    try:
+        raise ValueError("broken")
+    except ValueError:
+        record = logging.LogRecord("specdecode", logging.ERROR, "f", 1, "went %s", ("wrong",), sys.exc_info())
+    record.object = "serving/chat"
+    line = json.loads(JsonFormatter().format(record))
+    assert (line["level"], line["message"], line["object"]) == ("error", "went wrong", "serving/chat")
+    assert "ValueError: broken" in line["exception"]
+
+
+def test_a_plain_line_has_neither() -> None:
+    record = logging.LogRecord("specdecode", logging.INFO, "f", 1, "started", (), None)
+    assert json.loads(JsonFormatter().format(record)).keys() == {"time", "level", "logger", "message"}
+
+
+@pytest.mark.parametrize("log_format", list(LogFormat))
+def test_kopf_never_logs_whole_objects(log_format: LogFormat) -> None:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        set_up_logging(log_format)
+        assert logging.getLogger("kopf").getEffectiveLevel() >= logging.WARNING
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
