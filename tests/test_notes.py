@@ -93,6 +93,13 @@ POINTS = {
             id="it stalls for another reason",
         ),
         pytest.param(NOTHING, told("MetricsAvailable", "Unknown", "Unreachable"), ["MetricsUnavailable"], id="blind"),
+        pytest.param(
+            told("MetricsAvailable", "True", "Measured"),
+            told("MetricsAvailable", "Unknown", "NoData"),
+            ["MetricsUnavailable"],
+            id="data that was there is gone",
+        ),
+        pytest.param(NOTHING, told("MetricsAvailable", "Unknown", "NoData"), [], id="no scrape yet: silence"),
         pytest.param(NOTHING, told("MetricsAvailable", "True", "Measured"), ["MetricsAvailable"], id="it sees"),
         pytest.param(NOTHING, told("MetricsAvailable", "True", "NoTraffic"), [], id="no traffic: silence"),
         pytest.param(NOTHING, told("MetricsAvailable", "Unknown", "NothingRuns"), [], id="nothing runs: silence"),

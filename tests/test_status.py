@@ -258,7 +258,7 @@ def test_computing_it_twice_changes_nothing(a_visit: Visit) -> None:
 def test_the_transition_time_moves_only_on_a_flip() -> None:
     old = next_status(visit())
     later = NOW + timedelta(minutes=5)
-    new = next_status(visit(old=old, now=later, cluster=cluster(ready_replicas=0)))
+    new = next_status(visit(old=old, now=later, cluster=cluster(ready_replicas=1)))
     moved = {condition.type.value for condition in new.conditions if condition.last_transition_time == later}
     assert moved == {"Ready", "Reconciling", "SpeculationActive"}
 

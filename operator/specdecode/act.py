@@ -6,7 +6,7 @@ from typing import Any
 from specdecode.errors import ForbiddenError, RefusedError
 from specdecode.kube import Body, Kube, object_path
 from specdecode.manifests.build import Objects
-from specdecode.status import ApplyFailure
+from specdecode.status import OWNERSHIP_CONFLICT, ApplyFailure
 
 
 def is_ours(live: Mapping[str, Any], uid: str) -> bool:
@@ -57,4 +57,4 @@ def failure_of(error: RefusedError | ForbiddenError, objects: Objects) -> ApplyF
 def ownership_conflict(name: str, objects: Objects) -> ApplyFailure:
     """An object that is not ours stands in the way; it is never adopted."""
     message = f"{name} exists and belongs to somebody else; delete or rename it, or rename this resource"
-    return ApplyFailure("OwnershipConflict", message, is_final=True, intent_hash=objects.intent_hash)
+    return ApplyFailure(OWNERSHIP_CONFLICT, message, is_final=True, intent_hash=objects.intent_hash)

@@ -48,13 +48,20 @@ def _helped_note(old: SpecDecodeDeploymentStatus, new: SpecDecodeDeploymentStatu
     return Note("StepHelped" if helped else "StepDidNotHelp", f"{numbers} at the same load", not helped, now)
 
 
+def _is_blindness(old: SpecDecodeDeploymentStatus, metrics: Condition) -> bool:
+    """Prometheus is gone, or data that was there no longer is. The first scrapes of a new pod are merely awaited."""
+    before = old.condition(ConditionType.METRICS_AVAILABLE)
+    had_data = before is not None and before.status is ConditionStatus.TRUE
+    return metrics.reason == "Unreachable" or (metrics.reason == "NoData" and had_data)
+
+
 def _condition_notes(old: SpecDecodeDeploymentStatus, new: SpecDecodeDeploymentStatus, now: datetime) -> list[Note]:
     notes = []
     stalled = _flipped(old, new, ConditionType.STALLED)
     if stalled is not None and stalled.status is ConditionStatus.TRUE:
         notes.append(Note(stalled.reason, stalled.message, is_warning=True, at=now))
     metrics = _flipped(old, new, ConditionType.METRICS_AVAILABLE)
-    if metrics is not None and metrics.reason in ("NoData", "Unreachable"):
+    if metrics is not None and _is_blindness(old, metrics):
         notes.append(Note("MetricsUnavailable", metrics.message, is_warning=True, at=now))
     if metrics is not None and metrics.status is ConditionStatus.TRUE and metrics.reason == "Measured":
         notes.append(Note("MetricsAvailable", metrics.message, is_warning=False, at=now))

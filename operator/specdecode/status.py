@@ -30,6 +30,10 @@ TRUE, FALSE, UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionSta
 Answer = tuple[ConditionStatus, str, str]
 
 
+OWNERSHIP_CONFLICT = "OwnershipConflict"
+"""An object that is not ours stands where one of ours should. It is looked at again at every visit."""
+
+
 @dataclass(frozen=True)
 class ApplyFailure:
     """The API server's answer to the last apply."""
@@ -142,8 +146,8 @@ def _speculation_active(visit: Visit) -> Answer:
 def _metrics_available(visit: Visit) -> Answer:
     availability = visit.measurement.availability
     child = visit.cluster.child
-    if child is None or child.desired_replicas == 0:
-        return UNKNOWN, "NothingRuns", "no engine runs that could be measured"
+    if child is None or child.ready_replicas == 0:
+        return UNKNOWN, "NothingRuns", "no engine answers that could be measured"
     if availability is Availability.MEASURED:
         return TRUE, availability, "acceptance and latency are measured"
     if availability is Availability.NO_TRAFFIC:

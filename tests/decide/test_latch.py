@@ -36,9 +36,7 @@ def retrying(after: str = "1h", max_attempts: int = 2) -> dict[str, Any]:
     return {"spec.guard": {"retry": {"after": after, "maxAttempts": max_attempts}}}
 
 
-REMEMBERED = child(
-    mode=Mode.OFF, rolled_back_for=HASH, rolled_back_from=REQUESTED, reason="AcceptanceCollapsed"
-)
+REMEMBERED = child(mode=Mode.OFF, rolled_back_for=HASH, rolled_back_from=REQUESTED, reason="AcceptanceCollapsed")
 LOST = SpecDecodeDeploymentStatus()
 PAUSED = {"specdecode.io/paused": "true"}
 
@@ -87,7 +85,9 @@ PAUSED = {"specdecode.io/paused": "true"}
             id="a crash between retry and child: status alone decides",
         ),
         pytest.param(
-            situation(status=LOST, child=child(mode=Mode.OFF, rolled_back_for="otherhash0", rolled_back_from=REQUESTED)),
+            situation(
+                status=LOST, child=child(mode=Mode.OFF, rolled_back_for="otherhash0", rolled_back_from=REQUESTED)
+            ),
             REQUESTED,
             Reason.AS_REQUESTED,
             Step.KEEP,
@@ -137,7 +137,11 @@ PAUSED = {"specdecode.io/paused": "true"}
             id="only the word true pauses",
         ),
         pytest.param(
-            situation(annotations={"specdecode.io/force-mode": "Off"}), Mode.OFF, Reason.FORCED, Step.KEEP, id="forced off"
+            situation(annotations={"specdecode.io/force-mode": "Off"}),
+            Mode.OFF,
+            Reason.FORCED,
+            Step.KEEP,
+            id="forced off",
         ),
         pytest.param(
             situation(annotations={"specdecode.io/force-mode": "QuantizedDraft"}, status=latched()),
@@ -168,8 +172,10 @@ PAUSED = {"specdecode.io/paused": "true"}
             id="the retry annotation unlatches",
         ),
         pytest.param(
-            situation(annotations={"specdecode.io/retry": "1"}, status=latched().model_copy(
-                update={"acknowledged_retry": "1"})),
+            situation(
+                annotations={"specdecode.io/retry": "1"},
+                status=latched().model_copy(update={"acknowledged_retry": "1"}),
+            ),
             Mode.NGRAM,
             Reason.ROLLED_BACK,
             Step.KEEP,
@@ -262,7 +268,9 @@ def test_acknowledged_retry(at: Situation, acknowledged: str | None) -> None:
 def test_the_latch_is_gone_after_a_retry_and_stays_otherwise() -> None:
     assert asked_mode(situation(status=latched(), annotations={"specdecode.io/retry": "1"})).rollback is None
     assert asked_mode(situation(status=latched(), annotations=PAUSED)).rollback == rollback()
-    assert asked_mode(situation(status=latched(), annotations={"specdecode.io/force-mode": "Off"})).rollback == rollback()
+    assert (
+        asked_mode(situation(status=latched(), annotations={"specdecode.io/force-mode": "Off"})).rollback == rollback()
+    )
 
 
 def test_a_rebuilt_latch_says_where_it_comes_from() -> None:

@@ -113,7 +113,11 @@ def test_settled_after_one_whole_window(seconds_ago: float, *, expected: bool) -
             id="one window only",
         ),
         pytest.param(
-            situation(status=since()), Stage.STARTING, Reason.SETTLING, "judged one window of 5m after", id="first visit"
+            situation(status=since()),
+            Stage.STARTING,
+            Reason.SETTLING,
+            "judged one window of 5m after",
+            id="first visit",
         ),
         pytest.param(
             situation(status=rolled_out(59)),
@@ -150,5 +154,3 @@ def test_the_message_stays_the_same_while_it_waits() -> None:
 def test_a_window_without_a_measurement_is_the_one_of_the_guard() -> None:
     nothing = Measurement(Availability.NO_DATA, "no pods")
     assert situation(measurement=nothing, spec={"spec.guard": {"window": "2m"}}).slow_window_seconds == 120
-
-

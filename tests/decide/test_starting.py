@@ -25,9 +25,8 @@ def pod(*, age_seconds: float = 300, **overrides: Any) -> PodFact:
 
 
 def crashing(**overrides: Any) -> PodFact:
-    return pod(
-        **{"restarts": 3, "waiting_reason": "CrashLoopBackOff", "message": "torch.OutOfMemoryError: CUDA"} | overrides
-    )
+    facts: dict[str, Any] = {"restarts": 3, "waiting_reason": "CrashLoopBackOff", "message": "OutOfMemoryError: CUDA"}
+    return pod(**facts | overrides)
 
 
 def judged(*pods: PodFact, of: Child | None = ROLLING, ladder: Plan | None = None) -> Finding | None:
@@ -70,7 +69,9 @@ def test_steps_down(fact: PodFact) -> None:
             (pod(age_seconds=90_000, not_ready_since=NOW - timedelta(seconds=60)),),
             id="served for a day, not ready for a minute",
         ),
-        pytest.param((pod(age_seconds=90_000, waiting_reason="Evicted"),), id="an evicted pod that nobody cleared away"),
+        pytest.param(
+            (pod(age_seconds=90_000, waiting_reason="Evicted"),), id="an evicted pod that nobody cleared away"
+        ),
         pytest.param((pod(age_seconds=60, is_pending=True),), id="waits for the GPU of the pod it replaces"),
     ],
 )
@@ -82,7 +83,10 @@ def test_must_not_act(pods: tuple[PodFact, ...]) -> None:
     ("of", "fact", "steps"),
     [
         pytest.param(
-            child(ready_replicas=0, progress_deadline_exceeded=True), pod(), True, id="the Deployment's deadline is over"
+            child(ready_replicas=0, progress_deadline_exceeded=True),
+            pod(),
+            True,
+            id="the Deployment's deadline is over",
         ),
         pytest.param(
             child(ready_replicas=0, progress_deadline_exceeded=True, generation=2),
@@ -108,7 +112,9 @@ def test_the_deadline_of_the_deployment(of: Child | None, fact: PodFact, *, step
     ("fact", "words"),
     [
         pytest.param(
-            pod(waiting_reason="ErrImagePull", message="not found"), 'ErrImagePull, last words "not found"', id="no image"
+            pod(waiting_reason="ErrImagePull", message="not found"),
+            'ErrImagePull, last words "not found"',
+            id="no image",
         ),
         pytest.param(
             pod(waiting_reason="CreateContainerConfigError", message='secret "hf" not found', age_seconds=90_000),
@@ -116,7 +122,9 @@ def test_the_deadline_of_the_deployment(of: Child | None, fact: PodFact, *, step
             id="no Secret",
         ),
         pytest.param(
-            pod(is_pending=True, waiting_reason="Unschedulable", message="0/4 nodes are available: 4 Insufficient gpu."),
+            pod(
+                is_pending=True, waiting_reason="Unschedulable", message="0/4 nodes are available: 4 Insufficient gpu."
+            ),
             "was not given a node since 2026-11-22T11:55:00Z",
             id="no GPU is free",
         ),
@@ -142,7 +150,9 @@ HEAVY_DRAFT = mode_plan(Mode.DRAFT, kv_cache_bytes_per_gpu=20 * GIB)
 @pytest.mark.parametrize(
     ("ladder", "target"),
     [
-        pytest.param(plan(MODE, HEAVY_DRAFT, Mode.NGRAM, Mode.OFF), Mode.NGRAM, id="past a mode that needs more memory"),
+        pytest.param(
+            plan(MODE, HEAVY_DRAFT, Mode.NGRAM, Mode.OFF), Mode.NGRAM, id="past a mode that needs more memory"
+        ),
         pytest.param(plan(MODE, Mode.OFF), Mode.OFF, id="straight to Off"),
         pytest.param(plan(MODE, HEAVY_DRAFT), None, id="nothing below needs less"),
         pytest.param(plan(Mode.OFF), Mode.OFF, id="the mode left the ladder with an upgrade of the operator"),

@@ -39,7 +39,9 @@ from specdecode.decide.wording import (
         pytest.param(count(3412.4), "3 412", id="thousands apart"),
         pytest.param(percent(0.0133), "1.3 %", id="one decimal"),
         pytest.param(shortened("a\n\tb\x1b[31m c ", 80), "a b [31m c", id="one line, no control characters"),
-        pytest.param(shortened("Traceback … OutOfMemoryError", 17), "…OutOfMemoryError", id="the end of an error stays"),
+        pytest.param(
+            shortened("Traceback … OutOfMemoryError", 17), "…OutOfMemoryError", id="the end of an error stays"
+        ),
         pytest.param(quoted('say "no"\n'), '"say \\"no\\""', id="foreign text is quoted"),
     ],
 )

@@ -52,10 +52,12 @@ def test_the_whole_command_line_in_its_order() -> None:
         "--kv-cache-dtype=auto",
         "--kv-cache-memory-bytes=1024",
         "--enforce-eager",
-        '--speculative-config={"draft_tensor_parallel_size":2,"method":"draft_model",'
-        '"model":"meta-llama/Llama-3.2-1B-Instruct","num_speculative_tokens":5,'
-        '"num_speculative_tokens_per_batch_size":[[1,32,5],[33,64,0]],"quantization":"fp8_per_tensor",'
-        '"revision":"main"}',
+        (
+            '--speculative-config={"draft_tensor_parallel_size":2,"method":"draft_model",'
+            '"model":"meta-llama/Llama-3.2-1B-Instruct","num_speculative_tokens":5,'
+            '"num_speculative_tokens_per_batch_size":[[1,32,5],[33,64,0]],"quantization":"fp8_per_tensor",'
+            '"revision":"main"}'
+        ),
         "--host=0.0.0.0",
         "--port=8000",
         "--enable-prefix-caching",

@@ -84,7 +84,7 @@ def test_the_batch_limit(version: str, key: BatchLimit | None) -> None:
         pytest.param("0.33.0", Method.SUFFIX, False, id="suffix never"),
     ],
 )
-def test_the_model_runner(version: str, method: Method | None, is_v2: bool) -> None:
+def test_the_model_runner(version: str, method: Method | None, *, is_v2: bool) -> None:
     assert uses_v2_runner(parse(version), method) is is_v2
 
 
@@ -97,7 +97,7 @@ def test_the_model_runner(version: str, method: Method | None, is_v2: bool) -> N
         pytest.param("0.29.0", True, True, id="second runner: counted"),
     ],
 )
-def test_cuda_graphs_count(version: str, v2_runner: bool, is_counted: bool) -> None:
+def test_cuda_graphs_count(version: str, *, v2_runner: bool, is_counted: bool) -> None:
     assert flags.counts_cuda_graphs(parse(version), v2_runner=v2_runner) is is_counted
 
 

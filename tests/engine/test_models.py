@@ -107,7 +107,7 @@ def test_an_unknown_model_says_how_to_describe_it(name: str) -> None:
         pytest.param(3, False, id="32 heads do not split in three"),
     ],
 )
-def test_heads_split_over_gpus(gpus: int, splits: bool) -> None:
+def test_heads_split_over_gpus(gpus: int, *, splits: bool) -> None:
     assert catalogue()["meta-llama/Llama-3.1-8B-Instruct"].splits_over(gpus) is splits
 
 

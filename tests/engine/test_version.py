@@ -57,7 +57,7 @@ def test_an_unreadable_version_is_a_problem(image: str, stated: str | None, sent
         pytest.param(EngineVersion(0, 8, 5), False, id="the first that can be watched"),
     ],
 )
-def test_a_version_that_cannot_be_watched_is_refused(version: EngineVersion, is_refused: bool) -> None:
+def test_a_version_that_cannot_be_watched_is_refused(version: EngineVersion, *, is_refused: bool) -> None:
     problem = too_old(version)
     assert (problem is not None) is is_refused
     assert problem is None or "0.8.5 is the oldest" in problem.message

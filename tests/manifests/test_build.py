@@ -155,7 +155,7 @@ def test_the_rollout_gives_up_only_after_the_pod_had_its_whole_start_up_budget(g
 
 def test_a_leaving_pod_has_time_to_drain_after_its_pause() -> None:
     pod = template(requested(resource()))["spec"]
-    pause_seconds = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    pause_seconds = int(pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][1])
     assert pod["terminationGracePeriodSeconds"] == pause_seconds + 105
 
 

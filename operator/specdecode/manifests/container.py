@@ -17,7 +17,7 @@ from specdecode.plan.types import ModePlan
 # The entrypoint of vllm/vllm-openai changed from this to `vllm serve`; naming it makes every version start alike.
 COMMAND = ("python3", "-m", "vllm.entrypoints.openai.api_server")
 
-STARTUP_PERIOD_SECONDS = 10
+STARTUP_PERIOD_SECONDS = 5
 READINESS_PERIOD_SECONDS = 1
 LIVENESS_PERIOD_SECONDS = 10
 # A busy engine may answer late. Late is not dead, and taking its pod away makes the others busier.
@@ -111,8 +111,8 @@ def container(resource: SpecDecodeDeployment, mode_plan: ModePlan) -> dict[str, 
         "resources": {"limits": gpus, "requests": dict(gpus)},
         "volumeMounts": _mounts(),
         **_probes(mode_plan.load_bytes),
-        # The sleep action needs no binary in the image. Servers before 1.30 drop it: pods then leave without the pause.
-        "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_SECONDS}}},
+        # A command, not the sleep action: servers before 1.30 drop that, and the object would never be as we want it.
+        "lifecycle": {"preStop": {"exec": {"command": ["sleep", str(PRE_STOP_SECONDS)]}}},
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {
             "allowPrivilegeEscalation": False,

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
 from itertools import accumulate
 from typing import Protocol
 
@@ -24,7 +25,6 @@ from specdecode.observe.queries import (
     ARM,
     DEPLOYMENT,
     FACT,
-    GROUP,
     MODE,
     NAMESPACE,
     WINDOW,
@@ -86,17 +86,24 @@ class _Group:
 
 
 def _group_key(labels: Mapping[str, str]) -> GroupKey:
-    namespace, deployment, mode, arm = (labels.get(label, "") for label in GROUP)
-    return namespace, deployment, mode, arm
+    return labels.get(NAMESPACE, ""), labels.get(DEPLOYMENT, ""), labels.get(MODE, ""), labels.get(ARM, "")
+
+
+@lru_cache(maxsize=1024)
+def _bound(text: str) -> float | None:
+    """The upper bound of a bucket; None for what Prometheus would not write."""
+    return float(text) if _BOUND.fullmatch(text) else None
 
 
 def _read(group: _Group, sample: Sample) -> None:
-    place = (sample.labels.get(WINDOW, ""), sample.labels.get(FACT, ""))
-    bound = sample.labels.get("le")
-    if bound is None:
+    labels = sample.labels
+    place = labels.get(WINDOW, ""), labels.get(FACT, "")
+    if "le" not in labels:
         group.facts[place] = sample.value
-    elif _BOUND.fullmatch(bound):
-        group.buckets[place].append((float(bound), sample.value))
+        return
+    bound = _bound(labels["le"])
+    if bound is not None:
+        group.buckets[place].append((bound, sample.value))
 
 
 def _grouped(answers: Iterable[Samples]) -> dict[GroupKey, _Group]:

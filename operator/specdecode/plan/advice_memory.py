@@ -104,11 +104,12 @@ def not_servable(review: Review) -> Said:
     quoted = {line.name: line.bytes * gpus for line in requested.ledger}
     if requested.fits and quoted["left"] >= _SERVABLE_SHARE * quoted["memory"]:
         return None
+    verdict = "hardly servable" if requested.fits else "not servable"
     missing = "" if requested.fits else f"; short by {gib(requested.short_bytes)} per GPU for one request"
     remedies = f"; {' or '.join(requested.remedies)} would fit" if requested.remedies else ""
     return Advice(
         "NotServable",
-        f"{gb(-quoted['quotedWeights'])} of weights leave {gb(quoted['left'])} of {gb(quoted['memory'])}: not servable"
+        f"{gb(-quoted['quotedWeights'])} of weights leave {gb(quoted['left'])} of {gb(quoted['memory'])}: {verdict}"
         f"{missing}{remedies}",
     )
 

@@ -44,10 +44,6 @@ class Ledger:
     is_pinned: bool
     """Whether the plan fixes the size of the KV cache."""
 
-    def line(self, name: str) -> LedgerLine:
-        """The line of that name."""
-        return next(line for line in self.lines if line.name == name)
-
 
 @dataclass(frozen=True)
 class Loaded:

@@ -62,7 +62,8 @@ def _cache_dtype(workload: Workload, mode: Mode) -> Iterator[Change]:
 
 
 def _can_be_quantized(facts: ModelFacts | None, method: str | None) -> bool:
-    return facts is not None and facts.quantization is None and method is None
+    """Whether it is known to be in 16 bit. A user's size on disk does not say how the weights are stored."""
+    return facts is not None and facts.quantization is None and method is None and facts.parameters is not None
 
 
 def _draft_quantization(workload: Workload, mode: Mode) -> Iterator[Change]:

@@ -1,0 +1,73 @@
+"""`python -m rehearsal.engine <vllm serve arguments>`: load for a while, then serve until SIGTERM.
+
+Exit codes are vLLM's: 2 for a command line that the parser refuses, 1 for a configuration that the engine refuses.
+"""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvicorn
+
+from rehearsal.engine.arguments import VERSION, EngineArguments, parse_arguments
+from rehearsal.engine.batch import Batch
+from rehearsal.engine.behaviour import BehaviourFile
+from rehearsal.engine.metrics import EngineMetrics
+from rehearsal.engine.server import Server
+from rehearsal.engine.speculation import ConfigError
+
+
+def _say(text: str) -> None:
+    print(f"INFO {time.strftime('%m-%d %H:%M:%S')} [rehearsal.engine] {text}", flush=True)
+
+
+async def _serve(arguments: EngineArguments, file: BehaviourFile) -> int:
+    """Load, then serve; returns the exit code of an engine that does not become ready."""
+    behaviour = file.at(time.monotonic())
+    await asyncio.sleep(behaviour.start_seconds)
+    if behaviour.fails_at_start(arguments.draft_kind):
+        print(behaviour.stderr_at_start, file=sys.stderr, flush=True)
+        return behaviour.exit_code_at_start
+    metrics = EngineMetrics(arguments, behaviour.kv_cache_tokens, time.time())
+    batch = Batch(arguments, file, metrics, behaviour.kv_cache_tokens)
+    host = os.environ.get("REHEARSAL_POD_IP", arguments.host)
+    config = uvicorn.Config(
+        Server(arguments, batch, metrics, file).application(),
+        host=host,
+        port=arguments.port,
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=arguments.shutdown_timeout_seconds,
+    )
+    _say(f"Starting vLLM API server {VERSION} (simulated) on http://{host}:{arguments.port}")
+    steps = asyncio.create_task(batch.run())
+    server = asyncio.create_task(uvicorn.Server(config).serve())
+    await asyncio.wait({steps, server}, return_when=asyncio.FIRST_COMPLETED)
+    # A step loop that ended did so with an exception, and nothing would be answered any more.
+    if steps.done():
+        steps.result()
+    steps.cancel()
+    await server
+    return 0
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the engine; returns its exit code."""
+    try:
+        arguments = parse_arguments(words)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
+    path = os.environ.get("REHEARSAL_BEHAVIOUR")
+    _say(f"vLLM {VERSION} (simulated), model {arguments.model}, speculation {arguments.draft_kind}")
+    return asyncio.run(_serve(arguments, BehaviourFile(Path(path) if path else None)))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
