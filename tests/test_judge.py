@@ -10,7 +10,7 @@ from builders import ABSENT, GIB, NOW, body, measurement
 from specdecode.api.vocabulary import Mode
 from specdecode.judge import Outcome, Prepared, Seen, judge, prepare
 from specdecode.manifests.build import Options
-from specdecode.status import ApplyFailure
+from specdecode.status import OWNERSHIP_CONFLICT, ApplyFailure
 
 UID = "4f5e2c1a-0000-4000-8000-000000000001"
 TOO_LARGE = {"spec.model.quantization": ABSENT, "spec.accelerator.count": 1}
@@ -140,6 +140,12 @@ def failure(intent_hash: str, *, is_final: bool = True) -> ApplyFailure:
             lambda wanted: failure(wanted, is_final=False), True, "Progressing", id="refused for now: tried again"
         ),
         pytest.param(lambda _: failure("other"), True, "Progressing", id="something else was refused: forgotten"),
+        pytest.param(
+            lambda wanted: replace(failure(wanted), reason=OWNERSHIP_CONFLICT),
+            True,
+            OWNERSHIP_CONFLICT,
+            id="somebody else stood in the way: looked at again",
+        ),
     ],
 )
 def test_a_refused_apply(a_failure: Any, is_applied_again: bool, stalled: str) -> None:  # noqa: FBT001 - a column

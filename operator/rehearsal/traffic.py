@@ -1,85 +1,55 @@
-"""Traffic: so many clients at a time, each sending its next request when the last one is answered.
+"""Users of the served model: a closed loop of workers, each with one request at a time, over the ready pods.
 
-It balances over the ready engines as a Service would, and tries again elsewhere when the connection breaks, as a client
-behind a Service does when a pod goes away. It talks to loopback addresses only, and measures what clients feel; what
-the engine feels is on its own `/metrics`.
+It balances as a Service would, without one: the rehearsal has no kube-proxy. It knows nothing of speculation and reads
+no metrics; what it remembers is what users see. Only loopback addresses are ever sent to.
 """
 
 import asyncio
 import ipaddress
-import json
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from enum import Enum, auto
 from random import Random
 from types import TracebackType
 from typing import Self
 
-import httpx
+import aiohttp
 
-MAX_CONCURRENCY = 512
-_REMEMBERED = 20_000
-_ATTEMPTS = 5
-_WAIT_SECONDS = 0.1
-_NO_TARGET_SECONDS = 120.0
-"""A request that was sent once and finds no other engine for so long has failed."""
-_TIMEOUT = httpx.Timeout(connect=2.0, read=60.0, write=5.0, pool=None)
-_LOOPBACK = ipaddress.ip_network("127.0.0.0/8")
-_PROMPTS = 8
-_PROMPT_WORDS = 40
+MAX_CONCURRENCY = 256
 
-
-class TrafficError(Exception):
-    """Traffic was asked to go where it must not, or to become too much."""
-
-
-@dataclass(frozen=True)
-class Reply:
-    """One answered request, as its client saw it."""
-
-    at: float
-    """Unix time of the answer."""
-    seconds: float
-    """From the first attempt to the answer."""
-    tokens: int
+_PROMPT = "Say it once more, please"
+"""Six tokens for the simulated engine: as many as a speculating request brings to a step, so that prompts do not blur
+what a step costs."""
+_REQUEST_SECONDS = 60.0
+_PAUSES_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6)
+"""Before a request is sent again; after the last one it has failed."""
+_LOOK_SECONDS = 0.1
+"""Between two looks for a ready pod."""
+_KEEP_ALIVE_SECONDS = 4.0
+"""Shorter than the 5 s of uvicorn, so that no request is sent into a connection that the engine is closing."""
+_REMEMBERED = 4096
 
 
-def checked_address(address: str) -> str:
-    """`127.x.y.z:port`, unchanged.
-
-    Raises:
-        TrafficError: it is anything else.
-    """
-    host, _, port = address.rpartition(":")
-    try:
-        is_loopback = ipaddress.ip_address(host) in _LOOPBACK and 0 < int(port) < 65536
-    except ValueError:
-        is_loopback = False
-    if not is_loopback:
-        raise TrafficError(f"traffic goes to 127.0.0.0/8 only, not to {address!r}")
-    return address
-
-
-def pick(addresses: Sequence[str], in_flight: Counter[str], random: Random, avoided: str = "") -> str | None:
-    """The address with the fewest requests in flight, by chance among equals; the avoided one only as the last."""
-    candidates = [address for address in addresses if address != avoided] or list(addresses)
-    if not candidates:
-        return None
-    fewest = min(in_flight[address] for address in candidates)
-    return random.choice([address for address in candidates if in_flight[address] == fewest])
+class _Outcome(Enum):
+    ANSWERED = auto()
+    REFUSED = auto()
+    """The request itself is wrong: another pod would refuse it too."""
+    UNAVAILABLE = auto()
 
 
 class Traffic:
-    """`async with Traffic(targets, concurrency=8) as traffic`; everything may be changed while it runs.
+    """`async with Traffic(targets) as traffic`; set `concurrency`, `temperature` and `max_tokens` at any time.
 
-    `targets` answers with the ready addresses, `127.x.y.z:port`; it is asked before each request.
+    `targets` returns the ready addresses, each `ip:port`, and is asked before every request. While it returns none,
+    workers wait. A request whose pod goes away, does not answer or answers with 5xx is sent again, to another pod if
+    there is one; it has failed when that was in vain for about three seconds of ready pods.
     """
 
     def __init__(
         self,
-        targets: Callable[[], Iterable[str]],
-        concurrency: int,
+        targets: Callable[[], Sequence[str]],
+        concurrency: int = 0,
         *,
         temperature: float = 0.0,
         max_tokens: int = 30,
@@ -88,135 +58,110 @@ class Traffic:
         self.temperature = temperature
         self.max_tokens = max_tokens
         self.ok = 0
+        """Requests that were answered in full."""
         self.failed = 0
-        """Requests that were never answered, or with an error."""
+        """Requests that no pod answered, or that were refused."""
         self.retried = 0
-        """Attempts that broke and were made again elsewhere."""
-        self.failures: deque[str] = deque(maxlen=100)
-        """Why requests failed, newest last."""
-        self.replies: deque[Reply] = deque(maxlen=_REMEMBERED)
-        """Answers, newest last."""
+        """How often a request had to be sent again."""
+        self.latencies_seconds: deque[float] = deque(maxlen=_REMEMBERED)
+        """Of the newest answered requests, all their attempts and waits for a pod included."""
         self._targets = targets
         self._random = Random(seed)
-        words = ("measure", "draft", "target", "token", "batch", "cache", "queue", "step")
-        self._prompts = [" ".join(self._random.choices(words, k=_PROMPT_WORDS)) for _ in range(_PROMPTS)]
         self._in_flight: Counter[str] = Counter()
-        self._clients: list[asyncio.Task[None]] = []
-        self._http: httpx.AsyncClient | None = None
-        self._concurrency = 0
+        self._workers: dict[int, asyncio.Task[None]] = {}
+        self._client: aiohttp.ClientSession | None = None
         self.concurrency = concurrency
 
     @property
     def concurrency(self) -> int:
-        """Clients. Fewer of them: the superfluous finish the request they wait for. TrafficError: too many."""
+        """Requests at a time, over all pods. Lowered, it lets running requests end."""
         return self._concurrency
 
     @concurrency.setter
-    def concurrency(self, clients: int) -> None:
-        if not 0 <= clients <= MAX_CONCURRENCY:
-            raise TrafficError(f"between 0 and {MAX_CONCURRENCY} requests at a time, not {clients}")
-        self._concurrency = clients
-        if self._http is not None:
-            self._start_clients()
+    def concurrency(self, concurrency: int) -> None:
+        if not 0 <= concurrency <= MAX_CONCURRENCY:
+            raise ValueError(f"{concurrency} requests at a time: 0 to {MAX_CONCURRENCY} are possible")
+        self._concurrency = concurrency
+        if self._client is not None:
+            self._start_workers(self._client)
 
     async def __aenter__(self) -> Self:
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=MAX_CONCURRENCY, keepalive_expiry=2.0)
-        self._http = httpx.AsyncClient(timeout=_TIMEOUT, limits=limits, trust_env=False)
-        self._start_clients()
+        self._client = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_SECONDS),
+            timeout=aiohttp.ClientTimeout(_REQUEST_SECONDS),
+            trust_env=False,
+        )
+        self._start_workers(self._client)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._concurrency = 0
-        for client in self._clients:
-            client.cancel()
-        outcomes = await asyncio.gather(*self._clients, return_exceptions=True)
-        assert self._http is not None
-        await self._http.aclose()
-        self._http = None
-        # A client ends by itself only with a mistake of ours; it must not go unseen.
-        for outcome in outcomes:
-            if isinstance(outcome, Exception) and error is None:
-                raise outcome
+        assert self._client is not None
+        client, self._client = self._client, None
+        for worker in self._workers.values():
+            worker.cancel()
+        results = await asyncio.gather(*self._workers.values(), return_exceptions=True)
+        await client.close()
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
 
-    def latencies(self, since: float = 0.0) -> list[float]:
-        """Seconds of the remembered answers since a Unix time."""
-        return [reply.seconds for reply in self.replies if reply.at >= since]
-
-    def _start_clients(self) -> None:
-        while len(self._clients) < self._concurrency:
-            self._clients.append(asyncio.create_task(self._client(len(self._clients))))
+    def _start_workers(self, client: aiohttp.ClientSession) -> None:
         for number in range(self._concurrency):
-            if self._clients[number].done() and not self._clients[number].cancelled():
-                self._clients[number].result()
-                self._clients[number] = asyncio.create_task(self._client(number))
+            if number not in self._workers:
+                self._workers[number] = asyncio.create_task(self._work(number, client))
 
-    async def _client(self, number: int) -> None:
+    async def _work(self, number: int, client: aiohttp.ClientSession) -> None:
         while number < self._concurrency:
-            if await self._next_target("") is None:
-                continue
-            started = time.monotonic()
-            tokens = await self._request()
-            if tokens is None:
-                self.failed += 1
-                await asyncio.sleep(_WAIT_SECONDS)
-            else:
+            await self._ask(client)
+        del self._workers[number]
+
+    async def _ask(self, client: aiohttp.ClientSession) -> None:
+        """One request, until it is answered or has failed."""
+        started = time.monotonic()
+        address = ""
+        for pause_seconds in (*_PAUSES_SECONDS, None):
+            address = await self._choose(address)
+            outcome = await self._send(client, address)
+            if outcome is _Outcome.ANSWERED:
                 self.ok += 1
-                self.replies.append(Reply(time.time(), time.monotonic() - started, tokens))
+                self.latencies_seconds.append(time.monotonic() - started)
+                return
+            if outcome is _Outcome.REFUSED or pause_seconds is None:
+                break
+            self.retried += 1
+            await asyncio.sleep(pause_seconds)
+        self.failed += 1
+        # A pod that refuses at once must not be asked thousands of times a second.
+        await asyncio.sleep(_LOOK_SECONDS)
 
-    async def _next_target(self, avoided: str) -> str | None:
-        """An address to go to; None after a short wait without one."""
-        addresses = [checked_address(address) for address in self._targets()]
-        address = pick(addresses, self._in_flight, self._random, avoided)
-        if address is None:
-            await asyncio.sleep(_WAIT_SECONDS)
-        return address
+    async def _choose(self, failed: str) -> str:
+        """The least busy ready pod, by chance among equals, and not the one that just failed if there is another."""
+        while not (ready := self._targets()):
+            await asyncio.sleep(_LOOK_SECONDS)
+        others = [address for address in ready if address != failed] or ready
+        fewest = min(self._in_flight[address] for address in others)
+        return self._random.choice([address for address in others if self._in_flight[address] == fewest])
 
-    async def _request(self) -> int | None:
-        """Send one request, if need be several times; returns the tokens of the answer, None if it failed."""
-        body = json.dumps(
-            {
-                "prompt": self._random.choice(self._prompts),
-                "max_tokens": self.max_tokens,
-                "temperature": self.temperature,
-            }
-        ).encode()
-        tried, give_up_at = "", time.monotonic() + _NO_TARGET_SECONDS
-        for attempt in range(_ATTEMPTS):
-            while (address := await self._next_target(tried)) is None:
-                if time.monotonic() > give_up_at:
-                    self.failures.append("no engine is ready")
-                    return None
-            if attempt:
-                self.retried += 1
-                # Until readiness has followed, the broken engine may be the only one on the list.
-                await asyncio.sleep(_WAIT_SECONDS * (2**attempt if address == tried else 0))
-            try:
-                return await self._attempt(address, body)
-            except httpx.TransportError as error:
-                tried, last = address, f"{address}: {type(error).__name__} {error}"
-            except _RefusedError as error:
-                self.failures.append(f"{address}: {error}")
-                return None
-        self.failures.append(last)
-        return None
-
-    async def _attempt(self, address: str, body: bytes) -> int:
-        assert self._http is not None
+    async def _send(self, client: aiohttp.ClientSession, address: str) -> _Outcome:
+        _check_loopback(address)
+        body = {"prompt": _PROMPT, "max_tokens": self.max_tokens, "temperature": self.temperature}
         self._in_flight[address] += 1
         try:
-            response = await self._http.post(
-                f"http://{address}/v1/completions", content=body, headers={"Content-Type": "application/json"}
-            )
+            async with client.post(f"http://{address}/v1/completions", json=body, allow_redirects=False) as response:
+                await response.read()
+        except (aiohttp.ClientError, TimeoutError):
+            return _Outcome.UNAVAILABLE
         finally:
             self._in_flight[address] -= 1
-        if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
-            raise httpx.ReadError("503 Service Unavailable")
-        if response.is_error:
-            raise _RefusedError(f"HTTP {response.status_code}: {response.text[:200]}")
-        return int(response.json()["usage"]["completion_tokens"])
+        if response.status == 200:
+            return _Outcome.ANSWERED
+        return _Outcome.UNAVAILABLE if response.status >= 500 else _Outcome.REFUSED
 
 
-class _RefusedError(Exception):
-    """The engine answered with an error: trying elsewhere would not help."""
+def _check_loopback(address: str) -> None:
+    """ValueError unless it is `ip:port` in 127.0.0.0/8: load is for processes that the rehearsal started."""
+    host, _, _ = address.rpartition(":")
+    if not ipaddress.IPv4Address(host).is_loopback:
+        raise ValueError(f"{address} is not a loopback address: nothing is sent there")

@@ -30,7 +30,7 @@ from specdecode.manifests.labels import selector_text
 from specdecode.observe.cluster import child_of
 from specdecode.plan.make import make_plan
 from specdecode.plan.types import Plan
-from specdecode.status import ApplyFailure, Visit, next_status
+from specdecode.status import OWNERSHIP_CONFLICT, ApplyFailure, Visit, next_status
 from specdecode.summary import observed_status, size_text
 
 
@@ -107,7 +107,9 @@ def _wanted(prepared: Prepared, mode: Mode, rollback: RollbackStatus | None) -> 
 
 def _is_blocked(failure: ApplyFailure | None, wanted: Objects | None) -> bool:
     """Whether these very objects were refused for good; applying them again would only be refused again."""
-    return failure is not None and failure.is_final and wanted is not None and failure.intent_hash == wanted.intent_hash
+    if failure is None or wanted is None or failure.reason == OWNERSHIP_CONFLICT:
+        return False
+    return failure.is_final and failure.intent_hash == wanted.intent_hash
 
 
 def _still_true(failure: ApplyFailure | None, wanted: Objects | None) -> ApplyFailure | None:

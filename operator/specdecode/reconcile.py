@@ -17,7 +17,7 @@ from specdecode.judge import Outcome, Prepared, Seen, judge, prepare
 from specdecode.kube import Body, Kube, object_path, resource_path
 from specdecode.manifests.build import Objects, Options
 from specdecode.notes import event_body, transitions
-from specdecode.status import ApplyFailure
+from specdecode.status import OWNERSHIP_CONFLICT, ApplyFailure
 from specdecode.store import Entry, Key, Store, without_managed_fields
 from specdecode.telemetry import Metrics
 
@@ -128,13 +128,18 @@ class Reconciler:
         await self._write(look, outcome)
 
     async def _without_conflict(self, look: Look, outcome: Outcome, wanted: Objects) -> Outcome:
-        """The same outcome, unless an object of somebody else stands in the way."""
+        """The same outcome, unless an object of somebody else stands in the way, or no longer does."""
+        memory = self.memory(look.key)
         stranger = await foreign_object(self._kube, wanted, outcome.metadata.uid)
-        if stranger is None:
+        if stranger is not None:
+            memory.failure = ownership_conflict(stranger, wanted)
+            is_deployment = stranger.startswith("Deployment ")
+            seen = self._judge(replace(look, deployment=None if is_deployment else look.deployment))
+            return replace(seen, apply=None)
+        if memory.failure is None or memory.failure.reason != OWNERSHIP_CONFLICT:
             return outcome
-        self.memory(look.key).failure = ownership_conflict(stranger, wanted)
-        is_deployment = stranger.startswith("Deployment ")
-        return self._judge(replace(look, deployment=None if is_deployment else look.deployment))
+        memory.failure = None
+        return self._judge(look)
 
     async def _write(self, look: Look, outcome: Outcome) -> None:
         subject = {"object": "/".join(look.key)}

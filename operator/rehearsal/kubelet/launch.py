@@ -1,0 +1,112 @@
+"""From a container's spec to a command line, or to the reason why there is none. Pure.
+
+There is no image to run: a map says which program stands for which image. The container's `command`, which names a
+program inside the image, is replaced by it; `args` are appended as they are.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Body = Mapping[str, Any]
+Secrets = Mapping[str, Mapping[str, str] | None]
+"""Decoded data by name of the secret; None for one that does not exist."""
+
+_PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A program that can be started."""
+
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    directory: str
+
+
+@dataclass(frozen=True)
+class CannotStart:
+    """The reason and the message of a waiting container, in the kubelet's words."""
+
+    reason: str
+    message: str
+
+    def again(self) -> "CannotStart":
+        """What the second and every later attempt says."""
+        if self.reason != "ErrImagePull":
+            return self
+        return CannotStart("ImagePullBackOff", f"Back-off pulling image: ErrImagePull: {self.message}")
+
+
+def secret_names(container: Body) -> frozenset[str]:
+    """The secrets that the container's environment needs."""
+    sources = (variable.get("valueFrom", {}).get("secretKeyRef") for variable in container.get("env") or ())
+    return frozenset(source["name"] for source in sources if source)
+
+
+def launch(
+    container: Body,
+    *,
+    programs: Mapping[str, Sequence[str]],
+    secrets: Secrets,
+    home: str,
+    rehearsal: Mapping[str, str],
+) -> Launch | CannotStart:
+    """The command line of a container.
+
+    `home` is a folder of the pod's own; `rehearsal` are variables that only the rehearsal's programs know, and that no
+    pod spec can overrule. Nothing of this process's environment is inherited.
+    """
+    program = _program(container["image"], programs)
+    if isinstance(program, CannotStart):
+        return program
+    own = _own_variables(container, secrets)
+    if isinstance(own, CannotStart):
+        return own
+    return Launch(
+        command=(*program, *container.get("args", ())),
+        environment={"PATH": _PATH, "HOME": home, "TMPDIR": home, **own, **rehearsal},
+        directory=container.get("workingDir") or home,
+    )
+
+
+def _program(image: str, programs: Mapping[str, Sequence[str]]) -> Sequence[str] | CannotStart:
+    prefixes = [prefix for prefix in programs if image.startswith(prefix)]
+    if not prefixes:
+        known = ", ".join(programs) or "none"
+        return CannotStart("ErrImagePull", f'no program stands for image "{image}"; known images: {known}')
+    return programs[max(prefixes, key=len)]
+
+
+def _own_variables(container: Body, secrets: Secrets) -> dict[str, str] | CannotStart:
+    if container.get("envFrom"):
+        return CannotStart("CreateContainerConfigError", "the rehearsal's node does not support envFrom")
+    variables: dict[str, str] = {}
+    for variable in container.get("env") or ():
+        value = _value(variable, secrets)
+        if isinstance(value, CannotStart):
+            return value
+        if value is not None:
+            variables[variable["name"]] = value
+    return variables
+
+
+def _value(variable: Body, secrets: Secrets) -> str | CannotStart | None:
+    """The value of one variable; None for an optional reference that leads nowhere."""
+    source = variable.get("valueFrom")
+    if source is None:
+        return str(variable.get("value", ""))
+    reference = source.get("secretKeyRef")
+    if reference is None:
+        kind = next(iter(source), "valueFrom")
+        return CannotStart("CreateContainerConfigError", f"the rehearsal's node does not support {kind}")
+    data = secrets.get(reference["name"])
+    value = None if data is None else data.get(reference["key"])
+    if value is not None or reference.get("optional"):
+        return value
+    missing = (
+        f'secret "{reference["name"]}" not found'
+        if data is None
+        else f"couldn't find key {reference['key']} in Secret {reference['name']}"
+    )
+    return CannotStart("CreateContainerConfigError", missing)
