@@ -159,4 +159,6 @@ def _tidy(directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(rehearse)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(rehearse)
+    app()

@@ -138,7 +138,7 @@ class Traffic:
 
     async def _choose(self, failed: str) -> str:
         """The least busy ready pod, by chance among equals, and not the one that just failed if there is another."""
-        while not (ready := self._targets()):
+        while not (ready := self._targets()):  # noqa: ASYNC110  targets are asked, they do not tell
             await asyncio.sleep(_LOOK_SECONDS)
         others = [address for address in ready if address != failed] or ready
         fewest = min(self._in_flight[address] for address in others)

@@ -22,6 +22,7 @@ from specdecode.manifests.build import Options
 from specdecode.observe.cluster import child_of
 from specdecode.observe.measure import Subject, measure
 from specdecode.observe.prometheus import PrometheusClient
+from specdecode.observe.queries import FAST_WINDOW_SCRAPES
 from specdecode.reconcile import Measured, Reconciler
 from specdecode.settings import Settings
 from specdecode.store import Key, Store
@@ -29,10 +30,6 @@ from specdecode.telemetry import Health, Metrics, serve
 from specdecode.workqueue import WorkQueue
 
 logger = logging.getLogger("specdecode")
-
-FAST_WINDOW_SCRAPES = 4
-"""The fast window holds this many scrapes: a minute at the usual 15 s."""
-
 
 def utc_now() -> datetime:
     """The time in UTC, in whole seconds, as Kubernetes stores it."""

@@ -62,11 +62,12 @@ class NodeApi(Kube):
         )
         try:
             answer = await self._client.call_api(*serialized, _request_timeout=_WATCH_SECONDS + 10)
-            async for line in answer.response.content:
-                event = json.loads(line)
-                if event.get("type") not in {"ADDED", "MODIFIED", "DELETED"}:
-                    return
-                yield event["type"], event["object"]
+            async with answer.response:
+                async for line in answer.response.content:
+                    event = json.loads(line)
+                    if event.get("type") not in {"ADDED", "MODIFIED", "DELETED"}:
+                        return
+                    yield event["type"], event["object"]
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             raise UnavailableError(f"watch of {node}: {str(error) or type(error).__name__}") from error
 

@@ -13,7 +13,7 @@ import aiohttp
 
 from rehearsal.kubelet.launch import CannotStart, Launch
 from rehearsal.kubelet.pod_status import LAST_WORDS_LINES, Running, Snapshot, Terminated, Waiting, termination
-from rehearsal.kubelet.probes import Probe, UnsupportedProbeError, read_probe, verdicts
+from rehearsal.kubelet.probes import Probe, Prober, UnsupportedProbeError, read_probe
 from rehearsal.processes import Process, ProcessError
 
 _BACK_OFF_SECONDS = 10.0
@@ -84,18 +84,18 @@ class Container:
         self._changed = changed
         self._process: Process | None = None
         self._health: asyncio.Task[None] | None = None
-        self._is_stopping = False
+        self._stopping = asyncio.Event()
 
     async def run(self) -> None:
         """Start, and start again as the restart policy wants it, until `stop` or the policy end it."""
         in_vain = 0
-        while not self._is_stopping:
+        while not self._stopping.is_set():
             ended = await self._run_once()
             if isinstance(ended, CannotStart):
                 await self._wait(ended.reason, ended.message, _BACK_OFF_SECONDS)
                 continue
             self._show(state=ended, started=False, ready=False)
-            if self._is_stopping or not is_restarted(self._around.restart_policy, ended.exit_code):
+            if self._stopping.is_set() or not is_restarted(self._around.restart_policy, ended.exit_code):
                 return
             self._show(last=ended)
             ran_seconds = (ended.finished_at - ended.started_at).total_seconds()
@@ -108,7 +108,7 @@ class Container:
 
     def withdraw(self) -> None:
         """The pod goes away: not ready from now on, and no longer probed."""
-        self._is_stopping = True
+        self._stopping.set()
         if self._health is not None:
             self._health.cancel()
         self._show(ready=False)
@@ -174,7 +174,7 @@ class Container:
 
     async def _follow_health(self, probes: _Probes) -> None:
         """Return when the container must be killed; show readiness until then."""
-        if probes.startup and not await anext(self._verdicts(probes.startup)):
+        if probes.startup and not await self._prober(probes.startup).verdict():
             return
         self._show(started=True, ready=probes.readiness is None)
         async with asyncio.TaskGroup() as group:
@@ -183,17 +183,22 @@ class Container:
             readiness.cancel()
 
     async def _follow_readiness(self, probe: Probe | None) -> None:
-        if probe is not None:
-            async for is_ready in self._verdicts(probe):
-                self._show(ready=is_ready)
+        if probe is None:
+            return
+        prober = self._prober(probe)
+        while True:
+            self._show(ready=await prober.verdict())
 
     async def _until_dead(self, probe: Probe | None) -> None:
         if probe is None:
             await asyncio.Event().wait()
             return
-        async for is_alive in self._verdicts(probe):
-            if not is_alive:
-                return
+        prober = self._prober(probe)
+        while await prober.verdict():
+            pass
+
+    def _prober(self, probe: Probe) -> Prober:
+        return Prober(probe, self._around.address, self._around.session)
 
     async def _end(self, process: Process, grace_seconds: float) -> None:
         pre_stop = self._spec.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)

@@ -1,7 +1,7 @@
 """Start-up, readiness and liveness probes: HTTP GET with thresholds. Judges answers; restarts nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -78,17 +78,24 @@ class Tally:
         return False if self.failures >= self.probe.failure_threshold else None
 
 
-async def verdicts(probe: Probe, address: str, session: aiohttp.ClientSession) -> AsyncIterator[bool]:
-    """Ask for ever, at once and then every period; yields what the answers mean, as often as they mean something."""
-    loop = asyncio.get_running_loop()
-    await asyncio.sleep(probe.initial_delay_seconds)
-    tally = Tally(probe)
-    while True:
-        asked = loop.time()
-        tally = tally.after(ok=await _answers(probe, address, session))
-        if tally.verdict is not None:
-            yield tally.verdict
-        await asyncio.sleep(max(0.0, asked + probe.period_seconds - loop.time()))
+class Prober:
+    """Asks one probe of one container, at once after the initial delay and then every period."""
+
+    def __init__(self, probe: Probe, address: str, session: aiohttp.ClientSession) -> None:
+        self._tally = Tally(probe)
+        self._address = address
+        self._session = session
+        self._due_seconds = asyncio.get_running_loop().time() + probe.initial_delay_seconds
+
+    async def verdict(self) -> bool:
+        """Wait for the next answer that means something: as the first of all, or together with those before it."""
+        loop, probe = asyncio.get_running_loop(), self._tally.probe
+        while True:
+            await asyncio.sleep(max(0.0, self._due_seconds - loop.time()))
+            self._due_seconds = loop.time() + probe.period_seconds
+            self._tally = self._tally.after(ok=await _answers(probe, self._address, self._session))
+            if self._tally.verdict is not None:
+                return self._tally.verdict
 
 
 async def _answers(probe: Probe, address: str, session: aiohttp.ClientSession) -> bool:
