@@ -14,7 +14,7 @@ from specdecode.decide.facts import Histogram, Window
 from specdecode.decide.latency import gain_not_confirmed, latency_over_limit, mixed_traffic, slower_than_baseline
 from specdecode.decide.situation import Situation, Stage, View
 
-QUANTIZED, DRAFT, OFF = Mode.QUANTIZED_DRAFT, Mode.DRAFT, Mode.OFF
+QUANTIZED, NGRAM, OFF = Mode.QUANTIZED_DRAFT, Mode.NGRAM, Mode.OFF
 HASH = situation().resource.spec_hash
 
 
@@ -48,7 +48,7 @@ def view(slow: Window | None = None, fast: Window | None = None, *, mode: Mode =
 def test_slower_than_the_baseline_steps_down() -> None:
     finding = slower_than_baseline(view(mean(22.1), mean(22.1), status=knowing("20ms")))
     assert finding is not None
-    assert (finding.reason, finding.target) == (Reason.SLOWER_THAN_BASELINE, DRAFT)
+    assert (finding.reason, finding.target) == (Reason.SLOWER_THAN_BASELINE, NGRAM)
     assert "mean TPOT 22.1 ms over 5m (600 requests), 20 ms without speculation at the same load" in finding.message
 
 
@@ -128,7 +128,7 @@ SLOW = window(tpot=between(0.05, 0.075))
 def test_over_the_limit_steps_down(seen: View, words: str) -> None:
     finding = latency_over_limit(seen)
     assert finding is not None
-    assert (finding.reason, finding.target) == (Reason.LATENCY_OVER_LIMIT, DRAFT)
+    assert (finding.reason, finding.target) == (Reason.LATENCY_OVER_LIMIT, NGRAM)
     assert words in finding.message
 
 
@@ -184,7 +184,7 @@ def test_an_exoneration_covers_its_spec_and_latency_only(exoneration: Exoneratio
         view(SLOW, SLOW, status=status(exoneration=exoneration), spec=at_limit(tpotP99="40ms"))
     )
     assert finding is not None
-    assert finding.target is DRAFT
+    assert finding.target is NGRAM
 
 
 def test_with_speculation_off_an_exceeded_limit_blames_something_else() -> None:

@@ -5,10 +5,12 @@ Exit codes are vLLM's: 2 for a command line that the parser refuses, 1 for a con
 
 import asyncio
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
@@ -18,6 +20,9 @@ from rehearsal.engine.behaviour import BehaviourFile
 from rehearsal.engine.metrics import EngineMetrics
 from rehearsal.engine.server import Server
 from rehearsal.engine.speculation import ConfigError
+
+_DRAIN_SECONDS = 5
+"""For running requests to end after SIGTERM, unless `--shutdown-timeout` allows more."""
 
 
 def _say(text: str) -> None:
@@ -43,18 +48,30 @@ async def _serve(arguments: EngineArguments, file: BehaviourFile) -> int:
         lifespan="off",
         log_level="warning",
         access_log=False,
-        timeout_graceful_shutdown=arguments.shutdown_timeout_seconds,
+        timeout_graceful_shutdown=max(_DRAIN_SECONDS, arguments.shutdown_timeout_seconds),
     )
     _say(f"Starting vLLM API server {VERSION} (simulated) on http://{host}:{arguments.port}")
+    await _until_terminated(uvicorn.Server(config), batch)
+    return 0
+
+
+async def _until_terminated(server: uvicorn.Server, batch: Batch) -> None:
+    """Serve until SIGTERM, and then until the running requests have ended."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        server.should_exit = True
+
+    # uvicorn drains on SIGTERM and then raises it again for whoever listened before. By default that would be the
+    # interpreter, and an engine that ended well would leave -15 instead of 0.
+    signal.signal(signal.SIGTERM, stop)
     steps = asyncio.create_task(batch.run())
-    server = asyncio.create_task(uvicorn.Server(config).serve())
-    await asyncio.wait({steps, server}, return_when=asyncio.FIRST_COMPLETED)
+    serving = asyncio.create_task(server.serve())
+    await asyncio.wait({steps, serving}, return_when=asyncio.FIRST_COMPLETED)
     # A step loop that ended did so with an exception, and nothing would be answered any more.
     if steps.done():
         steps.result()
     steps.cancel()
-    await server
-    return 0
+    await serving
 
 
 def main(words: Sequence[str]) -> int:

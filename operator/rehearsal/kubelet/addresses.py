@@ -62,4 +62,4 @@ def _reserve() -> tuple[str, socket.socket]:
             held.close()
             continue
         return prefix, held
-    raise AddressError(f"no network 127.A.B.0/24 could be reserved in {_ATTEMPTS} attempts")
+    raise AddressError("no network 127.A.B.0/24 could be reserved; only Linux has them all without preparation")

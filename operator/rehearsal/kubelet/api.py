@@ -102,7 +102,8 @@ def _pod_path(pod: Body) -> str:
 @asynccontextmanager
 async def connect(kubeconfig: Path) -> AsyncIterator[NodeApi]:
     """A client with the rights of `kubeconfig`."""
-    configuration = Configuration(retries=None)
+    # The API server is on this machine: no proxy.
+    configuration = Configuration(retries=None, client_session_kwargs={"trust_env": False})
     configuration.connection_pool_maxsize = _MAX_CONNECTIONS
     await kube_config.load_kube_config(  # type: ignore[no-untyped-call]  # theirs
         config_file=str(kubeconfig), client_configuration=configuration

@@ -136,10 +136,11 @@ class Container:
             launch.command,
             log=self._around.log,
             environment=launch.environment,
-            directory=Path(launch.directory),
+            directory=launch.directory,
         )
         started_at = now()
         try:
+            launch.directory.mkdir(parents=True, exist_ok=True)
             await process.start()
         except (ProcessError, OSError) as error:
             return CannotStart("RunContainerError", str(error))

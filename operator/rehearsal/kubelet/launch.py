@@ -6,6 +6,7 @@ program inside the image, is replaced by it; `args` are appended as they are.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 Body = Mapping[str, Any]
@@ -21,7 +22,8 @@ class Launch:
 
     command: tuple[str, ...]
     environment: Mapping[str, str]
-    directory: str
+    directory: Path
+    """Working directory; it may have to be made."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,14 @@ def launch(
     *,
     programs: Mapping[str, Sequence[str]],
     secrets: Secrets,
-    home: str,
+    root: Path,
     rehearsal: Mapping[str, str],
 ) -> Launch | CannotStart:
     """The command line of a container.
 
-    `home` is a folder of the pod's own; `rehearsal` are variables that only the rehearsal's programs know, and that no
-    pod spec can overrule. Nothing of this process's environment is inherited.
+    `root` is a folder of the pod's own: it stands for the root of its image, so that a working directory is one below
+    it. `rehearsal` are variables that only the rehearsal's programs know, and that no pod spec can overrule. Nothing of
+    this process's environment is inherited.
     """
     program = _program(container["image"], programs)
     if isinstance(program, CannotStart):
@@ -65,8 +68,8 @@ def launch(
         return own
     return Launch(
         command=(*program, *container.get("args", ())),
-        environment={"PATH": _PATH, "HOME": home, "TMPDIR": home, **own, **rehearsal},
-        directory=container.get("workingDir") or home,
+        environment={"PATH": _PATH, "HOME": str(root), "TMPDIR": str(root), **own, **rehearsal},
+        directory=root / container.get("workingDir", "").lstrip("/"),
     )
 
 

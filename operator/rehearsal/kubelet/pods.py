@@ -124,8 +124,6 @@ class PodWorker:
         return Container(spec, surroundings, lambda: self._prepare(spec), self._changed.set)
 
     async def _prepare(self, spec: Body) -> Launch | CannotStart:
-        home = self._folder / "home"
-        home.mkdir(parents=True, exist_ok=True)
         variables = {"HOSTNAME": self.name, "REHEARSAL_POD_IP": self.address}
         if self._machine.behaviour is not None:
             variables["REHEARSAL_BEHAVIOUR"] = str(self._machine.behaviour(self.body))
@@ -133,7 +131,9 @@ class PodWorker:
             secrets = {name: await self._machine.api.secret(self.namespace, name) for name in secret_names(spec)}
         except ClusterError as error:
             return CannotStart("CreateContainerConfigError", str(error))
-        return launch(spec, programs=self._machine.programs, secrets=secrets, home=str(home), rehearsal=variables)
+        return launch(
+            spec, programs=self._machine.programs, secrets=secrets, root=self._folder / "root", rehearsal=variables
+        )
 
     async def _report(self) -> None:
         """Write the status whenever it has changed."""

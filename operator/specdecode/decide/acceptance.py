@@ -95,7 +95,8 @@ def quantization_drop(view: View) -> Finding | None:
         return None
     limit = view.guard.acceptance.max_quantization_drop_points
     surest = [_surest_drop_points(points, baseline.draft_tokens, window) for window in (view.slow, view.fast)]
-    if min(surest) <= limit:
+    has_lasted = points - 100 * view.earlier.acceptance_rate > limit
+    if min(surest) <= limit or not has_lasted:
         return None
     rate = view.slow.acceptance_rate
     what = (
@@ -127,7 +128,7 @@ def acceptance_below_floor(view: View) -> Finding | None:
     """Acceptance is under the floor. Latency has the last word where it can be compared."""
     slow, floor = view.slow, view.guard.acceptance.off_below_percent
     has_enough = slow.drafts >= MIN_DRAFTS and slow.draft_tokens >= _MIN_FLOOR_TOKENS
-    is_below = 100 * slow.acceptance_rate < floor and 100 * view.fast.acceptance_rate < floor
+    is_below = all(100 * window.acceptance_rate < floor for window in (view.earlier, view.fast))
     if view.mode is Mode.OFF or not has_enough or not is_below:
         return None
     what = _floor_sentence(view)

@@ -4,7 +4,7 @@ Four words for a measurement, and only `MEASURED` can lead to action: no data is
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -36,6 +36,19 @@ class Histogram:
     def mean_seconds(self) -> float:
         """Exact mean; NaN without observations."""
         return self.sum_seconds / self.count if self.count > 0 else math.nan
+
+    def without(self, part: "Histogram") -> "Histogram":
+        """What is left when the observations of `part`, made on the same bounds, are taken out."""
+        counts = dict(part.buckets)
+        return Histogram(
+            buckets=tuple((bound, max(0.0, count - counts.get(bound, 0.0))) for bound, count in self.buckets),
+            sum_seconds=max(0.0, self.sum_seconds - part.sum_seconds),
+            count=max(0.0, self.count - part.count),
+        )
+
+
+def _left(whole: Histogram | None, part: Histogram | None) -> Histogram | None:
+    return whole if whole is None or part is None else whole.without(part)
 
 
 @dataclass(frozen=True)
@@ -71,6 +84,26 @@ class Window:
     def acceptance_length(self) -> float:
         """1 + accepted tokens / drafts: tokens per target step; NaN without drafts."""
         return 1 + self.accepted_tokens / self.drafts if self.drafts > 0 else math.nan
+
+    def before(self, recent: "Window") -> "Window":
+        """The older part of this window, up to where `recent` begins; this window itself when it is no longer.
+
+        Increases are extrapolated by Prometheus, so that a difference may come out slightly below zero: it is zero.
+        Gauges stay those of the whole window.
+        """
+        if recent.seconds >= self.seconds:
+            return self
+        return replace(
+            self,
+            seconds=self.seconds - recent.seconds,
+            drafts=max(0.0, self.drafts - recent.drafts),
+            draft_tokens=max(0.0, self.draft_tokens - recent.draft_tokens),
+            accepted_tokens=max(0.0, self.accepted_tokens - recent.accepted_tokens),
+            requests=max(0.0, self.requests - recent.requests),
+            tpot=_left(self.tpot, recent.tpot),
+            ttft=_left(self.ttft, recent.ttft),
+            e2e=_left(self.e2e, recent.e2e),
+        )
 
 
 @dataclass(frozen=True)

@@ -69,15 +69,19 @@ def _blamed(view: View, reason: Reason, what: str, target: Mode | None, *evidenc
     return view.step(reason, what, target, evidence)
 
 
+def _is_slower(tpot: Histogram | None, limit_seconds: float) -> bool:
+    return tpot is not None and tpot.mean_seconds > limit_seconds
+
+
 def slower_than_baseline(view: View) -> Finding | None:
     """Tokens take longer than they did without speculation at the same load."""
-    off, slow, fast = view.off_baseline, view.slow.tpot, view.fast.tpot
-    if off is None or slow is None or fast is None or not _has_enough(slow):
+    off, slow = view.off_baseline, view.slow.tpot
+    if off is None or slow is None or not _has_enough(slow):
         return None
     allowed_percent = view.guard.latency.max_regression_percent
     off_seconds = seconds_in(off.tpot_mean)
     limit_seconds = off_seconds * (1 + allowed_percent / 100)
-    if not (slow.mean_seconds > limit_seconds and fast.mean_seconds > limit_seconds):
+    if not all(_is_slower(window.tpot, limit_seconds) for window in (view.earlier, view.fast)):
         return None
     what = (
         f"mean TPOT {spoken(slow.mean_seconds)} over {span(view.slow.seconds)} ({count(slow.count)} requests), "
@@ -85,14 +89,15 @@ def slower_than_baseline(view: View) -> Finding | None:
     )
     mean = EvidenceItem(name="tpotMean", value=duration_text(slow.mean_seconds), limit=duration_text(limit_seconds))
     window = EvidenceItem(name="window", value=span(view.slow.seconds))
-    return _blamed(view, Reason.SLOWER_THAN_BASELINE, what, view.down, mean, window)
+    return _blamed(view, Reason.SLOWER_THAN_BASELINE, what, view.lighter, mean, window)
 
 
 def _over(view: View, limit: Limit) -> EvidenceItem | None:
-    slow: Histogram | None = getattr(view.slow, limit.histogram)
+    slow_window = view.slow
+    slow: Histogram | None = getattr(slow_window, limit.histogram)
     if slow is None or not _has_enough(slow):
         return None
-    if not (limit.is_exceeded(view.slow) and limit.is_exceeded(view.fast)):
+    if not all(limit.is_exceeded(window) for window in (slow_window, view.earlier, view.fast)):
         return None
     bounds = bounds_status(quantile_bounds(slow, 0.99))
     return EvidenceItem(name=limit.name, value=f"{bounds.low}..{bounds.high}", limit=limit.text)
@@ -107,7 +112,7 @@ def latency_over_limit(view: View) -> Finding | None:
     slow = view.slow
     what = f"{numbers} over {span(slow.seconds)} ({count(slow.requests)} requests)"
     window = EvidenceItem(name="window", value=span(slow.seconds))
-    return _blamed(view, Reason.LATENCY_OVER_LIMIT, what, view.down, *over, window)
+    return _blamed(view, Reason.LATENCY_OVER_LIMIT, what, view.lighter, *over, window)
 
 
 def _is_mixed(off: OffBaseline, tpot: Histogram) -> bool:

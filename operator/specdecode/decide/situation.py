@@ -95,6 +95,13 @@ class View:
         return window
 
     @property
+    def earlier(self) -> Window:
+        """The slow window without the fast one. What holds for a whole window holds here and in `fast`; an average
+        over it would already follow one bad end.
+        """
+        return self.slow.before(self.fast)
+
+    @property
     def below(self) -> tuple[Mode, ...]:
         """Modes that fit and come after this one, best first."""
         return self.plan.fitting_below(self.mode)
@@ -103,6 +110,11 @@ class View:
     def down(self) -> Mode | None:
         """The next mode that fits."""
         return next(iter(self.below), None)
+
+    @property
+    def lighter(self) -> Mode | None:
+        """The next mode that fits and may be faster: a draft without its quantisation never is."""
+        return next((mode for mode in self.below if mode is not Mode.DRAFT), None)
 
     @property
     def off_baseline(self) -> OffBaseline | None:

@@ -14,7 +14,8 @@ from typing import Any
 
 
 def _say(event: str, **more: Any) -> None:
-    print(json.dumps({"event": event, "at": time.time()} | more), flush=True)
+    sys.stdout.write(json.dumps({"event": event, "at": time.time()} | more) + "\n")
+    sys.stdout.flush()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -45,10 +46,10 @@ def main() -> None:
     parser.add_argument("--start-seconds", type=float, default=0.0)
     parser.add_argument("--ignore-sigterm", action="store_true")
     arguments = parser.parse_args()
-    _say("starts", arguments=sys.argv[1:], environment=dict(os.environ), directory=os.getcwd())
+    _say("starts", arguments=sys.argv[1:], environment=dict(os.environ))
     signal.signal(signal.SIGTERM, signal.SIG_IGN if arguments.ignore_sigterm else _leave)
     if arguments.fail is not None:
-        print("Traceback\nRuntimeError: the draft has another vocabulary", file=sys.stderr)
+        sys.stderr.write("Traceback\nRuntimeError: the draft has another vocabulary\n")
         sys.exit(arguments.fail)
     time.sleep(arguments.start_seconds)
     ThreadingHTTPServer((os.environ["REHEARSAL_POD_IP"], 8000), _Handler).serve_forever()
