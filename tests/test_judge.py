@@ -135,7 +135,7 @@ def failure(intent_hash: str, *, is_final: bool = True) -> ApplyFailure:
 @pytest.mark.parametrize(
     ("a_failure", "is_applied_again", "stalled"),
     [
-        pytest.param(lambda wanted: failure(wanted), False, "ApplyRefused", id="refused for good: not tried again"),
+        pytest.param(failure, False, "ApplyRefused", id="refused for good: not tried again"),
         pytest.param(
             lambda wanted: failure(wanted, is_final=False), True, "Progressing", id="refused for now: tried again"
         ),

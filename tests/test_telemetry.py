@@ -56,13 +56,13 @@ async def test_the_endpoints() -> None:
 
 def test_json_logs_carry_the_object_and_the_exception() -> None:
     try:
-        raise ValueError("broken")
+        int("broken")
     except ValueError:
         record = logging.LogRecord("specdecode", logging.ERROR, "f", 1, "went %s", ("wrong",), sys.exc_info())
     record.object = "serving/chat"
     line = json.loads(JsonFormatter().format(record))
     assert (line["level"], line["message"], line["object"]) == ("error", "went wrong", "serving/chat")
-    assert "ValueError: broken" in line["exception"]
+    assert "ValueError" in line["exception"]
 
 
 def test_a_plain_line_has_neither() -> None:

@@ -26,7 +26,7 @@ DRAFT = DraftBaseline(key=plan().draft_key, acceptance_rate_percent="75.0", draf
 
 
 def seen(mode: Mode, **overrides: Any) -> Measurement:
-    return replace(measurement(), mode=mode, slow=window(**overrides))
+    return measurement(mode=mode, slow=window(**overrides))
 
 
 def updated(
@@ -120,3 +120,21 @@ def test_what_moved_is_rewritten_once(old: BaselineStatus, found: Measurement) -
 )
 def test_same_load(running: float, reference: float, *, expected: bool) -> None:
     assert is_same_load(running, reference) is expected
+
+
+@pytest.mark.parametrize(
+    ("mode", "changes"),
+    [
+        pytest.param(Mode.DRAFT, {"accepted_tokens": 100.0}, id="acceptance is falling"),
+        pytest.param(Mode.OFF, tpot(0.06, count=120), id="latency is rising"),
+        pytest.param(Mode.OFF, {"tpot": None}, id="the newest part has no latency"),
+    ],
+)
+def test_what_is_on_its_way_somewhere_else_is_no_baseline(mode: Mode, changes: dict[str, Any]) -> None:
+    found = seen(mode)
+    assert found.fast is not None
+    assert updated(None, replace(found, fast=replace(found.fast, **changes))) is None
+
+
+def test_without_a_fast_window_nothing_is_noted() -> None:
+    assert updated(None, replace(seen(Mode.OFF), fast=None)) is None

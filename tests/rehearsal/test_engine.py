@@ -43,7 +43,7 @@ def _speculative(**changes: object) -> str:
         pytest.param(["--model=m", "--max-num-seqs=64"], id="joined by an equals sign"),
         pytest.param(["--model", "m", "--max-num-seqs", "64"], id="two words"),
         pytest.param(["m", "--max-num-seqs=64"], id="the model as positional argument"),
-        pytest.param(["m", "--max-num-s=64"], id="an abbreviation that can mean one argument only"),
+        pytest.param(["m", "--max-num-se=64"], id="an abbreviation that can mean one argument only"),
         pytest.param(["m", "--max-num-seqs=64", "--served-model-name=m", "--tensor-parallel-size=1"], id="long forms"),
         pytest.param(["m", "--max-num-seqs=64", "-tp", "1"], id="a short form"),
         pytest.param(["m", "--max-num-seqs=64", "--no-enable-prefix-caching"], id="a switch that is turned off"),

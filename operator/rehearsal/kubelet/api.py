@@ -87,7 +87,9 @@ class NodeApi(Kube):
         found = await self.find(object_path("v1", "secrets", namespace, name))
         if found is None:
             return None
-        return {key: base64.b64decode(value).decode() for key, value in (found.get("data") or {}).items()}
+        return {
+            key: base64.b64decode(value).decode(errors="replace") for key, value in (found.get("data") or {}).items()
+        }
 
 
 def _bound_to(node: str) -> dict[str, str]:

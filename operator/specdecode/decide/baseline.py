@@ -22,6 +22,8 @@ COLLAPSED_ACCEPTANCE_LENGTH = 1.1
 """Below it no drafted method pays: the computed break-even of an 8B target with an EAGLE head on an H100, three
 tokens, lies between 1.4 and 2.2 (constants of arXiv 2601.11580)."""
 
+_STEADY_ACCEPTANCE = 0.05
+_STEADY_LATENCY = 0.15
 _SAME_LOAD = 0.30
 _LATENCY_STEP = 0.05
 _ACCEPTANCE_STEP_POINTS = 1.0
@@ -75,12 +77,28 @@ def acceptance_points(baseline: DraftBaseline) -> float | None:
     return float(text) if text.replace(".", "", 1).isdecimal() else None
 
 
+def _is_steady(measurement: Measurement, slow: Window) -> bool:
+    """Whether the newest part of the window is like the rest. What is on its way somewhere else, perhaps to a step
+    down, is nothing to compare with later.
+    """
+    fast = measurement.fast
+    if fast is None:
+        return False
+    earlier = slow.before(fast)
+    if measurement.mode is Mode.OFF:
+        pair = [window.tpot.mean_seconds if window.tpot else math.nan for window in (earlier, fast)]
+        return abs(pair[0] - pair[1]) <= _STEADY_LATENCY * pair[0]
+    return abs(earlier.acceptance_rate - fast.acceptance_rate) <= _STEADY_ACCEPTANCE
+
+
 def next_baseline(
     old: BaselineStatus | None, plan: Plan, measurement: Measurement, *, is_settled: bool, now: datetime
 ) -> BaselineStatus | None:
     """The baselines after this measurement; `old` itself when nothing that matters moved."""
     window = measurement.slow
     if not is_settled or measurement.availability is not Availability.MEASURED or window is None:
+        return old
+    if not _is_steady(measurement, window):
         return old
     before = old or BaselineStatus()
     if measurement.mode is Mode.OFF:

@@ -12,7 +12,7 @@ from specdecode.decide.latch import ROLLED_BACK_ACTION, Asked, asked_mode, attem
 from specdecode.decide.rules import findings
 from specdecode.decide.settle import Readiness, readiness
 from specdecode.decide.situation import Situation, Stage, View
-from specdecode.decide.verify import clears_speculation, load_point, verify
+from specdecode.decide.verify import clears_speculation, load_before, verify
 
 __all__ = ["Situation", "decide"]
 
@@ -106,7 +106,7 @@ def _stepped_down(view: View, kept: Decision, finding: Finding, target: Mode) ->
         at=situation.now,
         spec_hash=situation.resource.spec_hash,
         attempts=attempts(situation),
-        before=load_point(view.slow) if is_measured else None,
+        before=load_before(view) if is_measured else None,
     )
     return replace(kept, mode=target, step=Step.DOWN, reason=finding.reason, message=finding.message, rollback=rollback)
 

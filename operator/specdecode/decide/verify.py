@@ -27,6 +27,14 @@ def load_point(window: Window) -> LoadPoint | None:
     )
 
 
+def load_before(view: View) -> LoadPoint | None:
+    """Latency as it is when a mode is left: the fast window where it holds enough requests, because the slow one may
+    still remember another load, or health.
+    """
+    has_enough = view.fast.tpot is not None and view.fast.tpot.count >= MIN_REQUESTS
+    return load_point(view.fast if has_enough else view.slow)
+
+
 def _fell(before: LoadPoint, after: LoadPoint) -> bool:
     return seconds_in(after.tpot_mean) <= (1 - _GAIN) * seconds_in(before.tpot_mean)
 
