@@ -8,7 +8,7 @@ import matplotlib as mpl
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from rehearsal.series import STEP_SECONDS, Line, Series
 
@@ -31,6 +31,12 @@ def _with_gaps(line: Line) -> tuple[list[float], list[float]]:
 def _bands(axes: Axes, modes: list[tuple[float, str]], seconds: float) -> None:
     for (start, mode), (end, _) in pairwise([*modes, (seconds, "")]):
         axes.axvspan(start, end, color=_BANDS.get(mode, "#ffffff"), lw=0, zorder=0)
+
+
+def _name_bands(axes: Axes, modes: list[tuple[float, str]], seconds: float) -> None:
+    for (start, mode), (end, _) in pairwise([*modes, (seconds, "")]):
+        if end - start > 0.04 * seconds:
+            axes.text((start + end) / 2, 3, mode, ha="center", fontsize=9, color="#455a64")
 
 
 def _marks(axes: Axes, decisions: list[tuple[float, str]], *, with_words: bool) -> None:
@@ -76,20 +82,12 @@ def draw(
     middle.set_ylim(bottom=0)
     middle.legend(loc="upper left", fontsize=8, frameon=False, ncols=3)
     bottom.plot(*_with_gaps(series.running), color="#424242", lw=1.4)
-    bottom.set_ylabel("running")
+    bottom.set_ylabel("requests running")
+    bottom.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
     bottom.set_ylim(bottom=0)
     bottom.set_xlabel("seconds since kubectl apply")
     bottom.set_xlim(0, seconds)
-    shown = dict.fromkeys(mode for _, mode in modes)
-    top.legend(
-        handles=[Patch(color=_BANDS.get(mode, "#ffffff"), label=mode) for mode in shown],
-        loc="lower left",
-        fontsize=8,
-        frameon=False,
-        ncols=4,
-        title="mode",
-        title_fontsize=8,
-    )
+    _name_bands(top, modes, seconds)
     figure.suptitle(title, fontsize=11)
     figure.savefig(path, dpi=120)
     plt.close(figure)

@@ -31,6 +31,7 @@ from specdecode.workqueue import WorkQueue
 
 logger = logging.getLogger("specdecode")
 
+
 def utc_now() -> datetime:
     """The time in UTC, in whole seconds, as Kubernetes stores it."""
     return datetime.now(UTC).replace(microsecond=0)  # noqa: TID251 - the one place that reads the clock

@@ -8,7 +8,7 @@ import pytest
 
 from rehearsal.kubelet.addresses import AddressError, Addresses
 from rehearsal.kubelet.containers import back_off_seconds, is_restarted
-from rehearsal.kubelet.launch import CannotStart, Launch, launch, secret_names
+from rehearsal.kubelet.launch import CannotStart, Launch, launch, pre_stop_seconds, secret_names
 from rehearsal.kubelet.pod_status import (
     LAST_WORDS_BYTES,
     Running,
@@ -355,3 +355,18 @@ def test_two_nodes_have_different_networks_and_an_address_rests_before_it_is_use
     finally:
         one.release()
         other.release()
+
+
+@pytest.mark.parametrize(
+    ("lifecycle", "seconds"),
+    [
+        pytest.param(None, 0, id="no hook: no pause"),
+        pytest.param({"preStop": {"sleep": {"seconds": 10}}}, 10, id="the action"),
+        pytest.param({"preStop": {"exec": {"command": ["sleep", "15"]}}}, 15, id="the command"),
+        pytest.param({"preStop": {"exec": {"command": ["sleep", "a while"]}}}, 0, id="no number: no pause"),
+        pytest.param({"preStop": {"exec": {"command": ["sync"]}}}, 0, id="another command is not run"),
+        pytest.param({"postStart": {}}, 0, id="another hook"),
+    ],
+)
+def test_how_long_a_pre_stop_hook_only_waits(lifecycle: Any, seconds: float) -> None:
+    assert pre_stop_seconds({"lifecycle": lifecycle}) == seconds

@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from rehearsal.kubelet.launch import CannotStart, Launch
+from rehearsal.kubelet.launch import CannotStart, Launch, pre_stop_seconds
 from rehearsal.kubelet.pod_status import LAST_WORDS_LINES, Running, Snapshot, Terminated, Waiting, termination
 from rehearsal.kubelet.probes import Probe, Prober, UnsupportedProbeError, read_probe
 from rehearsal.processes import Process, ProcessError
@@ -202,8 +202,7 @@ class Container:
         return Prober(probe, self._around.address, self._around.session)
 
     async def _end(self, process: Process, grace_seconds: float) -> None:
-        pre_stop = self._spec.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
-        pause_seconds = min(pre_stop, grace_seconds)
+        pause_seconds = min(pre_stop_seconds(self._spec), grace_seconds)
         with suppress(TimeoutError):
             await asyncio.wait_for(process.wait(), pause_seconds / self._around.compression)
         left_seconds = max(grace_seconds - pause_seconds, _SHORTEST_GRACE_SECONDS)

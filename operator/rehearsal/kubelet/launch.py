@@ -73,6 +73,17 @@ def launch(
     )
 
 
+def pre_stop_seconds(container: Body) -> float:
+    """How long the pre-stop hook only waits: the action `sleep`, or the command `sleep` with one number."""
+    hook = (container.get("lifecycle") or {}).get("preStop") or {}
+    if "sleep" in hook:
+        return float(hook["sleep"]["seconds"])
+    match (hook.get("exec") or {}).get("command"):
+        case ["sleep", seconds] if seconds.isdecimal():
+            return float(seconds)
+    return 0.0
+
+
 def _program(image: str, programs: Mapping[str, Sequence[str]]) -> Sequence[str] | CannotStart:
     prefixes = [prefix for prefix in programs if image.startswith(prefix)]
     if not prefixes:
