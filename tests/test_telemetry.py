@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from specdecode.api.vocabulary import Mode
+from specdecode.errors import SettingsError
 from specdecode.settings import LogFormat
 from specdecode.telemetry import Health, JsonFormatter, Metrics, serve, set_up_logging
 
@@ -80,3 +81,12 @@ def test_kopf_never_logs_whole_objects(log_format: LogFormat) -> None:
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
+
+
+async def test_a_taken_port_is_said_with_the_way_out() -> None:
+    first = await serve("127.0.0.1", 0, Metrics(), Health(tick_limit_seconds=10))
+    try:
+        with pytest.raises(SettingsError, match="set another one"):
+            await serve("127.0.0.1", first.addresses[0][1], Metrics(), Health(tick_limit_seconds=10))
+    finally:
+        await first.cleanup()

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from specdecode.api.vocabulary import Mode
+from specdecode.errors import SettingsError
 from specdecode.settings import LogFormat
 
 logger = logging.getLogger("specdecode")
@@ -120,7 +121,10 @@ def set_up_logging(log_format: LogFormat) -> None:
 
 
 async def serve(address: str, port: int, metrics: Metrics, health: Health) -> web.AppRunner:
-    """Serve /metrics, /healthz and /readyz; the caller cleans up the runner."""
+    """Serve /metrics, /healthz and /readyz; the caller cleans up the runner.
+
+    Raises SettingsError when the address cannot be listened on.
+    """
 
     async def metrics_page(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
@@ -138,6 +142,11 @@ async def serve(address: str, port: int, metrics: Metrics, health: Health) -> we
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, address, port)
-    await site.start()
-    logger.info("serving /metrics, /healthz and /readyz on %s", runner.addresses[0])
+    try:
+        await site.start()
+    except OSError as error:
+        await runner.cleanup()
+        raise SettingsError(f"cannot listen on {address} port {port}: {error.strerror}; set another one") from error
+    host, bound_port = runner.addresses[0][:2]
+    logger.info("serving /metrics, /healthz and /readyz on http://%s:%d", host, bound_port)
     return runner

@@ -24,7 +24,8 @@ def run(
     kubeconfig: Annotated[Path | None, typer.Option(help="Cluster to talk to. Omitted: the pod's own.")] = None,
     scrape_interval: Annotated[float | None, typer.Option(help="Seconds between scrapes of the engines.")] = None,
     evaluation_interval: Annotated[float | None, typer.Option(help="Seconds between two judgements.")] = None,
-    listen_port: Annotated[int | None, typer.Option(help="Port of /metrics, /healthz and /readyz.")] = None,
+    listen_address: Annotated[str | None, typer.Option(help="Where /metrics, /healthz and /readyz are served.")] = None,
+    listen_port: Annotated[int | None, typer.Option(help="Their port; 0 takes a free one.")] = None,
     log_format: Annotated[LogFormat | None, typer.Option(help="text or json.")] = None,
     pod_monitor: Annotated[bool | None, typer.Option(help="Also apply a PodMonitor per deployment.")] = None,
 ) -> None:
@@ -38,6 +39,7 @@ def run(
         "kubeconfig": kubeconfig,
         "scrape_interval_seconds": scrape_interval,
         "evaluation_interval_seconds": evaluation_interval,
+        "listen_address": listen_address,
         "listen_port": listen_port,
         "log_format": log_format,
         "pod_monitor": pod_monitor,
