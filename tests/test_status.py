@@ -42,6 +42,9 @@ def decision(**changes: Any) -> Decision:
     return replace(good, **changes)
 
 
+NO_DATA = measurement(availability=Availability.NO_DATA, cause="no series")
+
+
 OFF = decision(mode=Mode.OFF, reason=Reason.ROLLED_BACK, rollback=ROLLBACK)
 
 
@@ -54,6 +57,7 @@ def visit(**changes: Any) -> Visit:
         cluster=Cluster(child()),
         measurement=measurement(),
         is_paused=False,
+        fast_window_seconds=60,
         plan=plan(),
         decision=decision(),
         is_applied=True,
@@ -73,6 +77,7 @@ def answers(a_visit: Visit) -> dict[str, tuple[str, str]]:
     return {c.type.value: (c.status.value, c.reason) for c in next_status(a_visit).conditions}
 
 
+READY = next_status(visit())
 STUCK = Finding(Reason.ENGINE_NOT_STARTING, "the image cannot be pulled")
 MOVING = Finding(Reason.ENGINE_NOT_STARTING, "crashes", target=Mode.OFF)
 
@@ -174,10 +179,22 @@ MOVING = Finding(Reason.ENGINE_NOT_STARTING, "crashes", target=Mode.OFF)
             id="nobody asks anything: metrics are there",
         ),
         pytest.param(
-            visit(measurement=measurement(availability=Availability.NO_DATA, cause="no series")),
+            visit(old=READY, measurement=NO_DATA, now=NOW + timedelta(seconds=60)),
             "MetricsAvailable",
             ("Unknown", "NoData"),
             id="no series: unknown, not bad",
+        ),
+        pytest.param(
+            visit(measurement=NO_DATA),
+            "MetricsAvailable",
+            ("Unknown", "FirstScrapeAwaited"),
+            id="no series right after the start: awaited",
+        ),
+        pytest.param(
+            visit(old=READY, measurement=NO_DATA, now=NOW + timedelta(seconds=59)),
+            "MetricsAvailable",
+            ("Unknown", "FirstScrapeAwaited"),
+            id="no series within the first four scrapes: awaited",
         ),
         pytest.param(
             visit(measurement=measurement(availability=Availability.UNREACHABLE, cause="")),

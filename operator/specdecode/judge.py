@@ -139,6 +139,7 @@ def judge(prepared: Prepared, seen: Seen, now: datetime) -> Outcome:
         cluster=Cluster(child, seen.pods),
         measurement=seen.measurement,
         is_paused=metadata.annotations.get(ANNOTATION_PAUSED) == "true",
+        fast_window_seconds=seen.fast_window_seconds,
         plan=prepared.plan,
         refusal=prepared.refusal,
         failure=seen.failure,

@@ -59,6 +59,8 @@ class Visit:
     cluster: Cluster
     measurement: Measurement
     is_paused: bool
+    fast_window_seconds: float
+    """Four scrapes: what a pod that just became ready may take until it is measured."""
     refusal: Rejection | None = None
     """The spec is invalid, or cannot be planned, or does not fit: what runs is left alone."""
     plan: Plan | None = None
@@ -143,6 +145,13 @@ def _speculation_active(visit: Visit) -> Answer:
     return _speculation_of_running(visit), visit.refusal.reason, f"the new spec is refused; {running}"
 
 
+def _is_newly_ready(visit: Visit) -> bool:
+    old = visit.old.condition(ConditionType.READY)
+    if old is None or old.status is not TRUE:
+        return True
+    return (visit.now - old.last_transition_time).total_seconds() < visit.fast_window_seconds
+
+
 def _metrics_available(visit: Visit) -> Answer:
     availability = visit.measurement.availability
     child = visit.cluster.child
@@ -152,6 +161,8 @@ def _metrics_available(visit: Visit) -> Answer:
         return TRUE, availability, "acceptance and latency are measured"
     if availability is Availability.NO_TRAFFIC:
         return TRUE, availability, "the engine is scraped and gets no requests"
+    if availability is Availability.NO_DATA and _is_newly_ready(visit):
+        return UNKNOWN, "FirstScrapeAwaited", "the engine has just become ready; its first scrapes are awaited"
     return UNKNOWN, availability, visit.measurement.cause or "nothing was measured yet"
 
 

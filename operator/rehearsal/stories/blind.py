@@ -9,7 +9,13 @@ from rehearsal.story import Story
 
 NOTICED_WITHIN_SECONDS = 30
 BLIND_SECONDS = 8
-MODES: tuple[Literal["hang", "empty", "nan", "partial"], ...] = ("hang", "empty", "nan", "partial")
+FAULTS: tuple[tuple[Literal["hang", "empty", "nan", "partial"], str], ...] = (
+    ("hang", "did not answer"),
+    ("empty", "no series"),
+    ("nan", "NaN"),
+    ("partial", "in part"),
+)
+"""What Prometheus does, and the words by which the operator must name it."""
 
 
 async def play(stage: Stage) -> None:
@@ -21,17 +27,17 @@ async def play(stage: Stage) -> None:
     generation = deployment["metadata"]["generation"]
     untouched = _untouched(stage, generation)
     stage.say("Prometheus is killed; behind its back acceptance collapses")
+    stage.faults.mode = "refuse"
     await stage.prometheus.kill()
     stage.behave(draft=COLLAPSED)
-    await _is_blind(stage, "killed", untouched)
-    stage.say("acceptance recovers; Prometheus starts again, but the way to it stays broken")
+    await _is_blind(stage, "killed", "cannot be reached", untouched)
+    stage.say("acceptance recovers; Prometheus starts again, but its answers stay useless")
     stage.behave(draft=HEALTHY)
-    stage.faults.mode = "refuse"
     await stage.prometheus.start()
-    for mode in MODES:
-        stage.say(f"Prometheus answers: {mode}")
-        stage.faults.mode = mode
-        await _is_blind(stage, mode, untouched)
+    for fault, words in FAULTS:
+        stage.say(f"what Prometheus answers now: {fault}")
+        stage.faults.mode = fault
+        await _is_blind(stage, fault, words, untouched)
     stage.say("Prometheus answers again")
     stage.faults.mode = "pass"
     await stage.expect("it recovers by itself", condition_is(stage, "MetricsAvailable", "True", "Measured"), within=60)
@@ -47,13 +53,19 @@ def _untouched(stage: Stage, generation: int) -> Callable[[], Awaitable[bool]]:
     return probe
 
 
-async def _is_blind(stage: Stage, how: str, untouched: Callable[[], Awaitable[bool]]) -> None:
-    blind = condition_is(stage, "MetricsAvailable", "Unknown")
-    seconds = await stage.expect(f"{how}: MetricsAvailable is Unknown", blind, within=NOTICED_WITHIN_SECONDS)
-    condition = await stage.condition("MetricsAvailable")
-    await stage.check(f"{how}: it says why: {condition['message']}", condition["message"])
+async def _is_blind(stage: Stage, how: str, words: str, untouched: Callable[[], Awaitable[bool]]) -> None:
+    """It says that it cannot see, and why, within the time; and does nothing."""
+
+    async def names_the_cause() -> bool:
+        condition = await stage.condition("MetricsAvailable")
+        return condition.get("status") == "Unknown" and words in condition["message"]
+
+    seconds = await stage.expect(
+        f"{how}: MetricsAvailable is Unknown, with its cause", names_the_cause, within=NOTICED_WITHIN_SECONDS
+    )
+    message = (await stage.condition("MetricsAvailable"))["message"]
     await stage.holds(f"{how}: no action", untouched, seconds=BLIND_SECONDS)
-    stage.keep(**{f"{how}_noticed_after_seconds": round(seconds, 1), f"{how}_cause": condition["message"]})
+    stage.keep(**{f"{how}_noticed_after_seconds": round(seconds, 1), f"{how}_cause": message})
 
 
 BLIND = Story("blind", "Prometheus is killed, hangs, answers empty, NaN, in part: no action at all", play)

@@ -1,7 +1,16 @@
 """The fp8 draft accepts 12 points less than the unquantised one did: its quantisation is taken back, no more."""
 
 from rehearsal.stage import Stage
-from rehearsal.stories.common import applied_mode_is, condition_is, manifest, serve, speculation, status_has, told_why
+from rehearsal.stories.common import (
+    applied_mode_is,
+    condition_is,
+    helped,
+    manifest,
+    serve,
+    speculation,
+    status_has,
+    told_why,
+)
 from rehearsal.story import Story
 
 UNQUANTIZED = 0.86
@@ -34,6 +43,7 @@ async def play(stage: Stage) -> None:
     (speculating,) = [pod for pod in stage.pods() if not pod.terminating]
     config = next(argument for argument in speculating.args if argument.startswith("--speculative-config="))
     await stage.check("the draft runs without its quantisation", "quantization" not in config)
+    await helped(stage)
     stage.keep(unquantized_percent=before, back_to_draft_after_seconds=round(seconds, 1))
 
 

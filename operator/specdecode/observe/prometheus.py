@@ -221,7 +221,8 @@ class PrometheusClient:
         except _TooLargeError:
             return Failure(f"Prometheus sent more than {MAX_BODY_BYTES // 1024**2} MiB")
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return Failure(f"Prometheus cannot be reached: {type(error).__name__}: {_shown(str(error))}")
+            words = ": ".join(word for word in (type(error).__name__, _shown(str(error))) if word)
+            return Failure(f"Prometheus cannot be reached: {words}")
         except (OSError, UnicodeError) as error:
             return Failure(f"the token for Prometheus cannot be read: {_shown(str(error))}")
 
