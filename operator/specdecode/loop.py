@@ -21,7 +21,7 @@ from specdecode.kube import Kube, collection_path, connect
 from specdecode.manifests.build import Options
 from specdecode.observe.cluster import child_of
 from specdecode.observe.measure import Subject, measure
-from specdecode.observe.prometheus import PrometheusClient
+from specdecode.observe.prometheus import Answer, PrometheusClient, Samples
 from specdecode.observe.queries import FAST_WINDOW_SCRAPES
 from specdecode.reconcile import Measured, Reconciler
 from specdecode.settings import Settings
@@ -37,6 +37,19 @@ def utc_now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)  # noqa: TID251 - the one place that reads the clock
 
 
+class _Counted:
+    """The Prometheus client, with its outcomes counted."""
+
+    def __init__(self, client: PrometheusClient, metrics: Metrics) -> None:
+        self._client = client
+        self._metrics = metrics
+
+    async def query(self, promql: str, *, at: datetime) -> Answer:
+        answer = await self._client.query(promql, at=at)
+        self._metrics.queries.labels("answered" if isinstance(answer, Samples) else "failed").inc()
+        return answer
+
+
 class Operator:
     """One operator process."""
 
@@ -47,7 +60,7 @@ class Operator:
         self.metrics = Metrics()
         self.health = Health(tick_limit_seconds=3 * settings.evaluation_interval_seconds + 60)
         self._kube = kube
-        self._prometheus = prometheus
+        self._prometheus = _Counted(prometheus, self.metrics)
         fast_window_seconds = FAST_WINDOW_SCRAPES * settings.scrape_interval_seconds
         options = Options(pod_monitor=settings.pod_monitor)
         self.reconciler = Reconciler(self.store, kube, self.metrics, options, fast_window_seconds)

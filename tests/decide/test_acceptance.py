@@ -109,7 +109,7 @@ def test_the_sentence_of_a_collapse_has_every_number() -> None:
     finding = acceptance_collapsed(view(fast=counted(3412, 17_060, 136.48, seconds=20.0), plan=plan(QUANTIZED, OFF)))
     assert finding is not None
     assert finding.message == (
-        "acceptance length 1.04 and rate 0.8 % over 20s (3 412 drafts), limit 1.1: speculation is turned off; "
+        "acceptance length 1.04 and rate 0.8 % over 20s (3412 drafts), limit 1.1: speculation is turned off; "
         "change the spec or set specdecode.io/retry to try again"
     )
 

@@ -369,6 +369,7 @@ def remembered(at: Situation, decision: Decision) -> SpecDecodeDeploymentStatus:
             cluster=at.cluster,
             measurement=at.measurement,
             is_paused=False,
+            fast_window_seconds=60,
             plan=at.plan,
             decision=decision,
             baseline=at.status.baseline,

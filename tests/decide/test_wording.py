@@ -36,7 +36,7 @@ from specdecode.decide.wording import (
         pytest.param(span(3600), "1h", id="an hour"),
         pytest.param(span(90), "90s", id="no whole minutes"),
         pytest.param(span(5.2), "5.2s", id="a fraction"),
-        pytest.param(count(3412.4), "3 412", id="thousands apart"),
+        pytest.param(count(3412.4), "3412", id="a count"),
         pytest.param(percent(0.0133), "1.3 %", id="one decimal"),
         pytest.param(shortened("a\n\tb\x1b[31m c ", 80), "a b [31m c", id="one line, no control characters"),
         pytest.param(

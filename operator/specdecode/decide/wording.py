@@ -65,8 +65,8 @@ def span(seconds: float) -> str:
 
 
 def count(number: float) -> str:
-    """A count with its thousands apart: `3 412`."""
-    return f"{number:,.0f}".replace(",", " ")
+    """A count: `3412`."""
+    return f"{number:.0f}"
 
 
 def percent(ratio: float) -> str:
