@@ -7,6 +7,8 @@ import signal
 import sys
 import tempfile
 import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,9 +21,10 @@ from rehearsal.processes import ProcessError
 from rehearsal.report import entry, write_picture, write_report
 from rehearsal.rig import Rig, raised
 from rehearsal.series import read_series
-from rehearsal.stage import Stage
+from rehearsal.stage import ExpectationError, Stage
 from rehearsal.stories import STORIES
-from rehearsal.story import ExpectationError, Result, Story
+from rehearsal.story import Result, Story
+from specdecode.errors import ClusterError
 
 AT_ONCE = 3
 """Stories played side by side: what two cores carry without the engines falling behind their step times."""
@@ -38,46 +41,66 @@ def _chosen(names: list[str]) -> list[Story]:
     return [known[name] for name in names] or list(STORIES)
 
 
-async def _play(rig: Rig, story: Story, narrator: Narrator, report: Path, keep: asyncio.Event | None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Show:
+    """What all stories of one rehearsal share."""
+
+    rig: Rig
+    report: Path
+    slots: asyncio.Semaphore
+    keep: asyncio.Event | None
+    """Set when the looking around is over; None: nothing is kept."""
+
+
+async def _play(show: _Show, story: Story, narrator: Narrator) -> dict[str, Any]:
     """Play one story; a failure is a result, not an exception."""
-    narrator.started = time.time()
-    narrator.tell("step", f"— {story.summary}")
-    stage = Stage(rig, story, narrator)
-    error = ""
-    try:
-        async with stage:
-            narrator.started = time.time()
-            try:
-                await story.play(stage)
-            except (ExpectationError, ProcessError) as failure:
-                error = str(failure)
-            seconds = narrator.elapsed_seconds
-            await _picture(stage, report, seconds)
-            narrator.tell(
-                "failed" if error else "held", f"story {'failed' if error else 'passed'} after {seconds:.0f} s"
-            )
-            if error:
-                narrator.tell("failed", f"the operator's last words:\n{stage.operator.process.log_tail(15)}")
-            if keep is not None:
-                _show_around(stage)
-                await keep.wait()
-    except (ProcessError, OSError) as failure:
-        error, seconds = f"the stage could not be set: {failure}", narrator.elapsed_seconds
-        narrator.tell("failed", error)
-    result = Result(story.name, not error, seconds, error)
+    async with AsyncExitStack() as slot:
+        await slot.enter_async_context(show.slots)
+        narrator.started = time.time()
+        narrator.tell("step", f"— {story.summary}")
+        stage = Stage(show.rig, story.name, narrator, gpus=story.gpus)
+        try:
+            async with stage:
+                result = await _played(stage, story, show.report)
+                if show.keep is not None:
+                    # What is kept costs little; the next story may begin.
+                    await slot.aclose()
+                    _show_around(stage)
+                    await show.keep.wait()
+        except (ProcessError, ClusterError, OSError) as failure:
+            narrator.tell("failed", f"the stage could not be set or cleared: {failure}")
+            result = Result(story.name, passed=False, seconds=narrator.elapsed_seconds, error=str(failure))
     return entry(story, result, narrator, getattr(stage, "watcher", None))
 
 
-async def _picture(stage: Stage, report: Path, seconds: float) -> None:
+async def _played(stage: Stage, story: Story, report: Path) -> Result:
+    narrator = stage.narrator
+    narrator.started = time.time()
+    error = ""
+    try:
+        await story.play(stage)
+    except ExpectationError as failure:
+        error = str(failure)
+    except Exception as failure:  # noqa: BLE001 - a story that breaks must not end the others
+        error = f"{type(failure).__name__}: {failure}"
+    seconds = narrator.elapsed_seconds
+    await _picture(stage, story, report, seconds)
+    narrator.tell("failed" if error else "held", f"story {'failed' if error else 'passed'} after {seconds:.0f} s")
+    if error:
+        narrator.tell("failed", f"{error}\nthe operator's last words:\n{stage.operator.process.log_tail(15)}")
+    return Result(story.name, not error, seconds, error)
+
+
+async def _picture(stage: Stage, story: Story, report: Path, seconds: float) -> None:
     if not stage.prometheus.process.is_running:
         await stage.prometheus.start()
     series = await read_series(stage.prometheus, stage.narrator.started, time.time())
-    await asyncio.to_thread(write_picture, report, stage.story, series, stage.watcher, seconds)
+    await asyncio.to_thread(write_picture, report, story, series, stage.watcher, seconds)
 
 
 def _show_around(stage: Stage) -> None:
     console.print(
-        f"\n[bold]{stage.story.name}[/] keeps running. Look around:\n"
+        f"\n[bold]{stage.namespace}[/] keeps running. Look around:\n"
         f"  export KUBECONFIG={stage.rig.plane.kubeconfig}\n"
         f"  export PATH={stage.rig.plane.binaries.kubectl.parent}:$PATH\n"
         f"  kubectl -n {stage.namespace} get sdd,deployments,pods\n"
@@ -95,15 +118,9 @@ def _show_around(stage: Stage) -> None:
 async def _play_all(stories: list[Story], directory: Path, report: Path, keep: asyncio.Event | None) -> bool:
     started = time.monotonic()
     voices = narrators([story.name for story in stories], console)
-    slots = asyncio.Semaphore(len(stories) if keep is not None else AT_ONCE)
-
     async with raised(directory, lambda line: console.print(line, highlight=False, soft_wrap=True)) as rig:
-
-        async def one(story: Story) -> dict[str, Any]:
-            async with slots:
-                return await _play(rig, story, voices[story.name], report, keep)
-
-        entries = await asyncio.gather(*(one(story) for story in stories))
+        show = _Show(rig, report, asyncio.Semaphore(AT_ONCE), keep)
+        entries = await asyncio.gather(*(_play(show, story, voices[story.name]) for story in stories))
     seconds = time.monotonic() - started
     path = write_report(report, entries, seconds)
     for story in entries:

@@ -22,7 +22,6 @@ from rehearsal.node import Node, PodView
 from rehearsal.operator_process import SCRAPE_INTERVAL_SECONDS, OperatorProcess
 from rehearsal.prometheus import Prometheus
 from rehearsal.rig import Rig
-from rehearsal.story import ExpectationError, Story
 from rehearsal.traffic import Traffic
 from rehearsal.watcher import Watcher
 from specdecode.api.vocabulary import ANNOTATION_RETRY, LABEL_DEPLOYMENT
@@ -40,15 +39,19 @@ _RBAC = Path(__file__).parent / "manifests" / "operator-rbac.yaml"
 Body = dict[str, Any]
 
 
-class Stage:
-    """`async with Stage(rig, story, narrator) as stage`."""
+class ExpectationError(Exception):
+    """Something that must hold did not; the story ends here."""
 
-    def __init__(self, rig: Rig, story: Story, narrator: Narrator) -> None:
+
+class Stage:
+    """`async with Stage(rig, "collapse", narrator, gpus=2) as stage`: the name is also the namespace."""
+
+    def __init__(self, rig: Rig, name: str, narrator: Narrator, *, gpus: int) -> None:
         self.rig = rig
-        self.story = story
         self.narrator = narrator
-        self.namespace = story.name
-        self.directory = rig.directory / story.name
+        self.namespace = name
+        self.directory = rig.directory / name
+        self._gpus = gpus
         self.behaviour = Behaviour()
         self._behaviour_file = self.directory / "behaviour.json"
         self._stack = AsyncExitStack()
@@ -82,8 +85,8 @@ class Stage:
         self.node = await self._stack.enter_async_context(
             Node(
                 kubeconfig=plane.kubeconfig,
-                name=f"node-{self.story.name}",
-                gpus=self.story.gpus,
+                name=f"node-{self.namespace}",
+                gpus=self._gpus,
                 product="NVIDIA-H100-80GB-HBM3",
                 memory_mib=81_559,
                 programs={"vllm/vllm-openai": [sys.executable, "-m", "rehearsal.engine"]},

@@ -1,15 +1,9 @@
-"""What a story is, and how it states what must hold."""
+"""What a story is, and how it ended."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rehearsal.stage import Stage
-
-
-class ExpectationError(Exception):
-    """Something that must hold did not; the story ends here."""
+from rehearsal.stage import Stage
 
 
 @dataclass(frozen=True)
@@ -18,7 +12,8 @@ class Story:
 
     name: str
     summary: str
-    play: Callable[["Stage"], Awaitable[None]]
+    play: Callable[[Stage], Awaitable[None]]
+    """Raises ExpectationError as soon as something does not hold."""
     gpus: int = 1
     """GPUs of its node."""
 

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from specdecode.api.base import ApiModel, Rule
-from specdecode.api.values import Integer, Quantity, Switch
+from specdecode.api.values import ArchitectureName, FamilyName, Integer, Quantity, Switch
 
 Count = Annotated[Integer, Field(ge=1, le=1_000_000_000)]
 
@@ -26,7 +26,7 @@ class ModelFactsSpec(ApiModel):
         ),
     )
 
-    architecture: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$", max_length=80)]
+    architecture: ArchitectureName
     """First entry of `architectures`, for example `LlamaForCausalLM`."""
     num_hidden_layers: Annotated[Integer, Field(ge=1, le=1000)]
     """Layers with attention."""
@@ -50,5 +50,5 @@ class ModelFactsSpec(ApiModel):
     """How many weights, all together."""
     weight_bytes: Quantity | None = None
     """What the weights take in the checkpoint as it is served; overrules `parameters`."""
-    family: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.\-]*$", max_length=40)] | None = None
+    family: FamilyName | None = None
     """Model family, for example `llama-3`. Target and draft should agree."""

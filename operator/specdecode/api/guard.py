@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from specdecode.api.base import ApiModel, Rule
-from specdecode.api.values import Duration, Integer, Percent, seconds_of
+from specdecode.api.values import DURATION, Duration, Integer, Percent, seconds_of
 from specdecode.api.vocabulary import Action
 
 
@@ -65,7 +65,9 @@ class GuardSpec(ApiModel):
 
     rules: ClassVar = (
         Rule(
-            cel="duration(self.window) >= duration('10s') && duration(self.window) <= duration('1h')",
+            # duration() fails on a malformed window, which the rule on the value itself refuses in better words.
+            cel=f"!self.window.matches(r'{DURATION}') || "
+            "(duration(self.window) >= duration('10s') && duration(self.window) <= duration('1h'))",
             message="window must lie between 10s and 1h; it should hold at least four scrapes",
             holds=lambda guard: 10 <= seconds_of(guard.window) <= 3600,
             field_path=".window",
