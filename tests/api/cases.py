@@ -5,71 +5,38 @@ A case changes the good body of `builders.body` at dotted paths. A bad one names
 """
 
 from collections.abc import Mapping
-from copy import deepcopy
-from dataclasses import dataclass
 from typing import Any
 
-from builders import ABSENT, body
-
-
-@dataclass(frozen=True)
-class Case:
-    """One resource and the verdict on it."""
-
-    sentence: str
-    overrides: Mapping[str, Any]
-    says: tuple[str, ...] = ()
-    """Empty: the resource is good."""
-    server_says: tuple[str, ...] = ()
-
-    def body(self) -> dict[str, Any]:
-        """The resource, without what only a stored one has."""
-        return body(**{"metadata.uid": ABSENT, "metadata.generation": ABSENT, **deepcopy(dict(self.overrides))})
-
-
-def good(sentence: str, **overrides: Any) -> Case:
-    return Case(sentence, overrides)
-
-
-def _refused(sentence: str, path: str, value: Any, says: str, server_says: str = "") -> Case:
-    return Case(sentence, {path: value}, (path.split("#", maxsplit=1)[0], says), (path, server_says or says))
-
-
-def rule(sentence: str, says: str, **overrides: Any) -> Case:
-    """Refused by a rule: both give the same sentence."""
-    return Case(sentence, overrides, (says,), (says,))
-
-
-def pattern(sentence: str, path: str, value: str) -> Case:
-    return _refused(sentence, path, value, "must match", "should match")
-
-
-def wrong_type(sentence: str, path: str, value: Any, kind: str) -> Case:
-    return _refused(sentence, path, value, "input should be", f"must be of type {kind}")
-
-
-def below(sentence: str, path: str, value: int, least: int) -> Case:
-    return _refused(sentence, path, value, f"greater than or equal to {least}")
-
-
-def above(sentence: str, path: str, value: int, most: int) -> Case:
-    return _refused(sentence, path, value, f"less than or equal to {most}")
-
-
-def too_long(sentence: str, path: str, value: str, most: int) -> Case:
-    return _refused(sentence, path, value, f"at most {most} characters", f"may not be more than {most}")
-
-
-def no_choice(sentence: str, path: str, value: str) -> Case:
-    return _refused(sentence, path, value, "input should be", "Unsupported value")
-
-
-def unknown(sentence: str, path: str) -> Case:
-    return Case(sentence, {path: "x"}, (path, "is unknown"), (f'unknown field "{path}"',))
-
-
-def required(sentence: str, path: str) -> Case:
-    return Case(sentence, {path: ABSENT}, (path, "is required"), (path, "Required value"))
+from api.verdicts import (
+    A_DURATION,
+    A_FAMILY,
+    A_FRACTION,
+    A_MODEL,
+    A_PLAIN_VALUE,
+    A_QUANTITY,
+    A_QUANTIZATION,
+    A_REVISION,
+    A_SERVED_NAME,
+    A_VARIABLE,
+    A_VERSION,
+    AN_ARCHITECTURE,
+    AN_ARGUMENT,
+    AN_IMAGE,
+    Case,
+    above,
+    below,
+    good,
+    no_choice,
+    pattern,
+    refused,
+    required,
+    rule,
+    too_long,
+    unknown,
+    worded,
+    wrong_type,
+)
+from builders import ABSENT
 
 
 def argument(name: str, value: str | None = None) -> dict[str, Any]:
@@ -92,6 +59,13 @@ FACTS = {
 }
 SECRET = {"secretName": "hf", "key": "token"}
 INJECTION = 'x"}[5m])) or vector(1) or sum(rate(m{a="'
+
+
+def fact(sentence: str, field: str, value: str, says: str) -> Case:
+    """All other facts are given, because the server checks no rule while a field is missing."""
+    path = f"spec.model.facts.{field}"
+    return Case(sentence, {"spec.model.facts": FACTS | {field: value}}, (path, says), (path, says))
+
 
 GOOD = (
     good("the good resource itself"),
@@ -142,35 +116,45 @@ _NAMES = (
     rule("a name that starts with a digit", "must start with a letter", **{"metadata.name": "7b"}),
     rule("a name that would break the other pods", "must not be vllm", **{"metadata.name": "vllm"}),
     rule("a dotted name", "only lower case letters, digits and '-'", **{"metadata.name": "llama.70b"}),
-    pattern("shell in the model's name", "spec.model.name", "meta/llama; rm -rf /"),
-    pattern("a variable in the model's name", "spec.model.name", "$(HF_TOKEN)"),
-    pattern("JSON in the model's name", "spec.model.name", '{"a": 1}'),
-    pattern("PromQL in the model's name", "spec.model.name", INJECTION),
-    pattern("a line break in the model's name", "spec.model.name", "meta/llama\n"),
-    pattern("a model name that is an option", "spec.model.name", "--trust-remote-code"),
-    pattern("a model name that begins with dots", "spec.model.name", "../secrets"),
-    pattern("a model name of three parts", "spec.model.name", "a/b/c"),
+    worded("shell in the model's name", "spec.model.name", "meta/llama; rm -rf /", A_MODEL),
+    worded("a variable in the model's name", "spec.model.name", "$(HF_TOKEN)", A_MODEL),
+    worded("JSON in the model's name", "spec.model.name", '{"a": 1}', A_MODEL),
+    worded("PromQL in the model's name", "spec.model.name", INJECTION, A_MODEL),
+    worded("a line break in the model's name", "spec.model.name", "meta/llama\n", A_MODEL),
+    worded("a model name that is an option", "spec.model.name", "--trust-remote-code", A_MODEL),
+    worded("a model name that begins with dots", "spec.model.name", "../secrets", A_MODEL),
+    worded("a model name of three parts", "spec.model.name", "a/b/c", A_MODEL),
     rule("an option inside the model's name", "must not contain '--'", **{"spec.model.name": "meta/llama--port"}),
     rule("a path that climbs", "must not contain '--' or '..'", **{
         "spec.model.name": "/models/../etc", "spec.cache": {"claimName": "m"}}),
-    _refused("an empty model name", "spec.model.name", "", "at least 1 char"),
+    worded("an empty model name", "spec.model.name", "", A_MODEL),
+    worded("a model as a link", "spec.model.name", "https://huggingface.co/openai-community/gpt2", A_MODEL),
+    worded("an empty revision", "spec.model.revision", "", A_REVISION),
+    worded("an empty served name", "spec.model.servedName", "", A_SERVED_NAME),
+    worded("an empty quantisation", "spec.model.quantization", "", A_QUANTIZATION),
+    worded("an empty image", "spec.engine.image", "", AN_IMAGE),
+    worded("an empty version", "spec.engine.version", "", A_VERSION),
+    worded("a version with its v", "spec.engine.version", "v0.32.0", A_VERSION),
+    fact("an empty architecture", "architecture", "", AN_ARCHITECTURE),
+    fact("an upper-case family", "family", "Llama", A_FAMILY),
+    fact("an empty family", "family", "", A_FAMILY),
     too_long("a model name without end", "spec.model.name", "a" * 201, 200),
-    pattern("shell in the draft's name", "spec.speculation.draft.name", "a/b|c"),
-    pattern("shell in the revision", "spec.model.revision", "main; id"),
-    pattern("a revision that is an option", "spec.model.revision", "--port"),
-    pattern("PromQL in the served name", "spec.model.servedName", INJECTION),
-    pattern("quotes in the served name", "spec.model.servedName", 'a"b'),
-    pattern("JSON in the quantisation", "spec.model.quantization", '{"a":1}'),
-    pattern("an upper-case quantisation", "spec.model.quantization", "FP8"),
-    pattern("an image with a blank", "spec.engine.image", "vllm/vllm-openai:v0.32.0 --privileged"),
-    pattern("an image with an upper-case repository", "spec.engine.image", "VLLM/vllm:v0.32.0"),
-    pattern("a version that is no version", "spec.engine.version", "latest"),
+    worded("shell in the draft's name", "spec.speculation.draft.name", "a/b|c", A_MODEL),
+    worded("shell in the revision", "spec.model.revision", "main; id", A_REVISION),
+    worded("a revision that is an option", "spec.model.revision", "--port", A_REVISION),
+    worded("PromQL in the served name", "spec.model.servedName", INJECTION, A_SERVED_NAME),
+    worded("quotes in the served name", "spec.model.servedName", 'a"b', A_SERVED_NAME),
+    worded("JSON in the quantisation", "spec.model.quantization", '{"a":1}', A_QUANTIZATION),
+    worded("an upper-case quantisation", "spec.model.quantization", "FP8", A_QUANTIZATION),
+    worded("an image with a blank", "spec.engine.image", "vllm/vllm-openai:v0.32.0 --privileged", AN_IMAGE),
+    worded("an image with an upper-case repository", "spec.engine.image", "VLLM/vllm:v0.32.0", AN_IMAGE),
+    worded("a version that is no version", "spec.engine.version", "latest", A_VERSION),
     pattern("a GPU product with shell", "spec.accelerator.product", "H100; id"),
     pattern("a resource without a vendor", "spec.accelerator.resourceName", "gpu"),
     pattern("a claim with shell", "spec.cache.claimName", "models;id"),
     pattern("a Secret name with a slash", "spec.huggingFaceToken.secretName", "../hf"),
     pattern("a service account with a blank", "spec.podTemplate.serviceAccountName", "a b"),
-    pattern("an architecture with a dot", "spec.model.facts.architecture", "os.system"),
+    fact("an architecture with a dot", "architecture", "os.system", AN_ARCHITECTURE),
 )  # fmt: skip
 
 _NUMBERS = (
@@ -199,12 +183,15 @@ _NUMBERS = (
     below("no retry at all", "spec.guard.retry.maxAttempts", 0, 1),
     rule("a utilisation of zero", "must be above 0 and at most 1", **{"spec.engine.gpuMemoryUtilization": "0"}),
     rule("a utilisation over one", "must be above 0 and at most 1", **{"spec.engine.gpuMemoryUtilization": "1.5"}),
-    pattern("a utilisation in words", "spec.engine.gpuMemoryUtilization", "abc"),
-    pattern("a negative utilisation", "spec.engine.gpuMemoryUtilization", "-0.5"),
+    worded("a utilisation in words", "spec.engine.gpuMemoryUtilization", "abc", A_FRACTION),
+    worded("an empty utilisation", "spec.engine.gpuMemoryUtilization", "", A_FRACTION),
+    worded("a utilisation in percent", "spec.engine.gpuMemoryUtilization", "92%", A_FRACTION),
+    worded("a negative utilisation", "spec.engine.gpuMemoryUtilization", "-0.5", A_FRACTION),
     wrong_type("a utilisation as a float", "spec.engine.gpuMemoryUtilization", 0.92, "string"),
-    pattern("a negative memory", "spec.accelerator.memory", "-80Gi"),
-    pattern("a memory with a blank", "spec.accelerator.memory", "80 GB"),
-    pattern("a memory of zero", "spec.accelerator.memory", "0"),
+    worded("a negative memory", "spec.accelerator.memory", "-80Gi", A_QUANTITY),
+    worded("a memory with a blank", "spec.accelerator.memory", "80 GB", A_QUANTITY),
+    worded("an empty memory", "spec.accelerator.memory", "", A_QUANTITY),
+    worded("a memory of zero", "spec.accelerator.memory", "0", A_QUANTITY),
     wrong_type("a memory as a number", "spec.accelerator.memory", 80, "string"),
     wrong_type("a switch as text", "spec.engine.enforceEager", "yes", "boolean"),
     wrong_type("a switch as a number", "spec.engine.pinKvCache", 1, "boolean"),
@@ -273,8 +260,8 @@ _ARGUMENTS = (
         Case(
             sentence,
             argument(name),
-            ("spec.engine.extraArgs[0].name", "must match"),
-            ("spec.engine.extraArgs[0].name", "should match"),
+            ("spec.engine.extraArgs[0].name", AN_ARGUMENT),
+            ("spec.engine.extraArgs[0].name", AN_ARGUMENT),
         )
         for sentence, name in (
             ("an argument with its dashes", "--seed"),
@@ -283,14 +270,18 @@ _ARGUMENTS = (
             ("an argument with an underscore", "trust_remote_code"),
             ("an argument with a blank", "seed 1"),
             ("an upper-case argument", "SEED"),
+            ("an argument of one letter", "o"),
+            ("an argument with two dashes inside", "max--logprobs"),
+            ("an argument that ends with a dash", "max-"),
+            ("an empty argument", ""),
         )
     ),
     *(
         Case(
             sentence,
             argument("seed", value),
-            ("spec.engine.extraArgs[0].value", "must match"),
-            ("spec.engine.extraArgs[0].value", "should match"),
+            ("spec.engine.extraArgs[0].value", A_PLAIN_VALUE),
+            ("spec.engine.extraArgs[0].value", A_PLAIN_VALUE),
         )
         for sentence, value in (
             ("a value with shell", "1; id"),
@@ -319,10 +310,12 @@ _VARIABLES = (
     rule("a value and a Secret", "exactly one of value and secret", **variable("A", value="x", secret=SECRET)),
     Case("neither a value nor a Secret", {"spec.engine.env": [{"name": "A"}]},
          ("exactly one of value and secret",), ("exactly one of value and secret",)),
-    Case("a lower-case variable", variable("http_proxy"), ("spec.engine.env[0].name", "must match"),
-         ("spec.engine.env[0].name", "should match")),
+    Case("a lower-case variable", variable("http_proxy"), ("spec.engine.env[0].name", A_VARIABLE),
+         ("spec.engine.env[0].name", A_VARIABLE)),
     Case("a variable that refers to another", variable("A", value="$(HF_TOKEN)"),
-         ("spec.engine.env[0].value", "must match"), ("spec.engine.env[0].value", "should match")),
+         ("spec.engine.env[0].value", A_PLAIN_VALUE), ("spec.engine.env[0].value", A_PLAIN_VALUE)),
+    Case("an empty variable name", variable(""), ("spec.engine.env[0].name", A_VARIABLE),
+         ("spec.engine.env[0].name", A_VARIABLE)),
     Case("the same variable twice", {"spec.engine.env": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]},
          ("spec.engine.env", "listed twice"), ("spec.engine.env[1]", "Duplicate value")),
 )  # fmt: skip
@@ -359,13 +352,15 @@ _GUARD = (
         "spec.guard.acceptance": {"offBelowPercent": 66}}),
     rule("a window of 5 s", "window must lie between 10s and 1h", **{"spec.guard.window": "5s"}),
     rule("a window of 2 h", "window must lie between 10s and 1h", **{"spec.guard.window": "2h"}),
-    pattern("a window without a unit", "spec.guard.window", "300"),
-    pattern("a negative window", "spec.guard.window", "-5m"),
+    worded("a window without a unit", "spec.guard.window", "300", A_DURATION),
+    worded("a window in words", "spec.guard.window", "5 minutes", A_DURATION),
+    worded("an empty window", "spec.guard.window", "", A_DURATION),
+    worded("a negative window", "spec.guard.window", "-5m", A_DURATION),
     wrong_type("a window as a number", "spec.guard.window", 300, "string"),
-    pattern("a limit of zero", "spec.guard.latency.tpotP99", "0ms"),
-    pattern("a limit in words", "spec.guard.latency.ttftP99", "two seconds"),
-    pattern("a limit with a fraction", "spec.guard.latency.e2eP99", "1.5s"),
-    pattern("a retry after days", "spec.guard.retry.after", "1d"),
+    worded("a limit of zero", "spec.guard.latency.tpotP99", "0ms", A_DURATION),
+    worded("a limit in words", "spec.guard.latency.ttftP99", "two seconds", A_DURATION),
+    worded("a limit with a fraction", "spec.guard.latency.e2eP99", "1.5s", A_DURATION),
+    worded("a retry after days", "spec.guard.retry.after", "1d", A_DURATION),
 )  # fmt: skip
 
 
@@ -414,7 +409,7 @@ _SHAPE = (
     unknown("a secret in plain text", "spec.huggingFaceToken.value"),
     required("no model", "spec.model"),
     Case("a model left empty", {"spec.model": None}, ("spec.model", "is required"), ("spec.model", "Required value")),
-    _refused("an empty entry in a list", "spec.speculation.fallbacks", [None], "input should be", "must be of type"),
+    refused("an empty entry in a list", "spec.speculation.fallbacks", [None], "input should be", "must be of type"),
     required("no image", "spec.engine.image"),
     required("no context length", "spec.engine.maxModelLen"),
     required("no GPU product", "spec.accelerator.product"),

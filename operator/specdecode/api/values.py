@@ -133,8 +133,8 @@ Revision = Annotated[
     *text(
         matching(
             r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$",
-            "must be a commit, tag or branch made of letters, digits and . _ -, beginning with a letter or digit; for "
-            "example the commit 1605565b47bb9346c5515c34102e054115b4f98b, which can stand for any branch",
+            "must be a commit, tag or branch made of letters, digits and . _ -, beginning with a letter or digit; name "
+            "a branch with other characters by its commit, for example 1605565b47bb9346c5515c34102e054115b4f98b",
         ),
         max_length=64,
     ),
