@@ -205,6 +205,7 @@ MOVING = Finding(Reason.ENGINE_NOT_STARTING, "crashes", target=Mode.OFF)
         pytest.param(
             visit(cluster=Cluster(None)), "MetricsAvailable", ("Unknown", "NothingRuns"), id="nothing to measure"
         ),
+        pytest.param(refused(), "MetricsAvailable", ("Unknown", "NotJudged"), id="refused: what runs is not judged"),
         pytest.param(visit(), "Paused", ("False", "NotPaused"), id="not paused"),
         pytest.param(visit(is_paused=True), "Paused", ("True", "Annotation"), id="paused by annotation"),
         pytest.param(visit(), "Reconciling", ("False", "RolledOut"), id="all is done"),

@@ -112,9 +112,10 @@ class Operator:
             scrape_interval_seconds=self.settings.scrape_interval_seconds,
             namespaces=self.settings.namespaces,
         )
-        for key, measurement in measurements.items():
-            self.reconciler.memory(key).measured = Measured(measurement, now)
         for key in self.store.known():
+            measurement = measurements.get(key)
+            # What was not measured at this tick must not be judged by what was measured at an earlier one.
+            self.reconciler.memory(key).measured = Measured() if measurement is None else Measured(measurement, now)
             self.queue.add(key)
         self.metrics.resources.set(len(self.store.known()))
         self.health.tick()

@@ -157,6 +157,8 @@ def _metrics_available(visit: Visit) -> Answer:
     child = visit.cluster.child
     if child is None or child.ready_replicas == 0:
         return UNKNOWN, "NothingRuns", "no engine answers that could be measured"
+    if visit.refusal is not None:
+        return UNKNOWN, "NotJudged", "while the new spec is refused, what runs is left alone and not judged"
     if availability is Availability.MEASURED:
         return TRUE, availability, "acceptance and latency are measured"
     if availability is Availability.NO_TRAFFIC:
@@ -254,6 +256,7 @@ def _new_entry(visit: Visit, decision: Decision) -> HistoryEntry | None:
             at=rollback.at,
             action="RolledBack",
             spec_hash=spec_hash,
+            attempts=rollback.attempts,
             from_mode=rollback.from_mode,
             to=rollback.to,
             reason=rollback.reason,

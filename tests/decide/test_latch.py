@@ -303,3 +303,12 @@ def test_attempts_count_the_rollbacks_of_this_spec() -> None:
     history = (entry("RolledBack", HASH), entry("Retried", HASH), entry("RolledBack", "otherhash0"))
     assert attempts(situation(status=status(history=history))) == 2
     assert attempts(situation()) == 1
+
+
+def test_attempts_are_counted_on_even_when_the_history_has_forgotten_the_first() -> None:
+    last = entry("RolledBack", HASH).model_copy(update={"attempts": 9})
+    assert attempts(situation(status=status(history=(last,)))) == 10
+
+
+def test_a_further_step_down_is_the_same_attempt() -> None:
+    assert attempts(situation(status=latched(attempts=3))) == 3

@@ -12,6 +12,7 @@ from specdecode.api.facts import ModelFactsSpec
 from specdecode.api.guard import GuardSpec
 from specdecode.api.podtemplate import PodTemplateSpec
 from specdecode.api.values import (
+    IMAGE,
     ArgumentName,
     ArgumentValue,
     DnsName,
@@ -119,7 +120,8 @@ class EngineSpec(ApiModel):
 
     rules: ClassVar = (
         Rule(
-            cel=f"has(self.version) || self.image.matches(r'{VERSION_IN_TAG}')",
+            # A malformed image has its own message.
+            cel=f"has(self.version) || self.image.matches(r'{VERSION_IN_TAG}') || !self.image.matches(r'{IMAGE}')",
             message="version is required when the image's tag does not name it (a digest or an own tag); "
             "set spec.engine.version, for example 0.32.0",
             holds=lambda engine: engine.version is not None or re.search(VERSION_IN_TAG, engine.image) is not None,

@@ -267,6 +267,8 @@ class HistoryEntry(StatusModel):
     """RolledBack, Recommended, Retried, SteppedBackUp, Rearmed."""
     spec_hash: str = ""
     """The spec it was decided under."""
+    attempts: int | None = None
+    """Of a step down: how often the requested mode had been tried under this spec."""
     from_mode: Mode = Field(alias="from")
     """What ran, or should have."""
     to: Mode

@@ -167,11 +167,17 @@ QuantizationName = Annotated[
 ]
 """A quantisation method as vLLM spells it, for example `fp8_per_tensor`, `awq`, `compressed-tensors`."""
 
+IMAGE = (
+    r"^[a-z0-9][a-z0-9._\-]*(:[0-9]+)?(/[a-z0-9][a-z0-9._\-]*)*(:[A-Za-z0-9_][A-Za-z0-9_.\-]*)?"
+    r"(@sha256:[a-f0-9]{64})?$"
+)
+"""Pattern of an image reference."""
+
 Image = Annotated[
     str,
     *text(
         matching(
-            r"^[a-z0-9][a-z0-9._\-]*(:[0-9]+)?(/[a-z0-9][a-z0-9._\-]*)*(:[A-Za-z0-9_][A-Za-z0-9_.\-]*)?(@sha256:[a-f0-9]{64})?$",
+            IMAGE,
             "must be an image reference: a repository in lower case, then a tag or a sha256 digest, without blanks; "
             "for example vllm/vllm-openai:v0.32.0",
         ),

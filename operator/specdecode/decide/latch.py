@@ -159,7 +159,13 @@ def asked_mode(situation: Situation) -> Asked:
 
 
 def attempts(situation: Situation) -> int:
-    """How often the mode was tried under this spec, counting the step down that is about to be written."""
-    spec_hash = situation.resource.spec_hash
-    steps = [entry for entry in situation.status.history if entry.action == ROLLED_BACK_ACTION]
-    return 1 + sum(entry.spec_hash == spec_hash for entry in steps)
+    """How often the requested mode was tried under this spec, counting the step down that is about to be written.
+
+    A further step down is the same attempt; only a retry begins another one.
+    """
+    spec_hash, standing = situation.resource.spec_hash, situation.status.rollback
+    if standing is not None and standing.spec_hash == spec_hash:
+        return standing.attempts
+    earlier = (entry for entry in situation.status.history if entry.action == ROLLED_BACK_ACTION)
+    last = next((entry for entry in earlier if entry.spec_hash == spec_hash), None)
+    return 1 if last is None else (last.attempts or 1) + 1
