@@ -1,18 +1,10 @@
 """Server-side apply of the chosen mode's objects, and nothing else. Whole objects, one field manager."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from specdecode.errors import ForbiddenError, RefusedError
 from specdecode.kube import Body, Kube, object_path
 from specdecode.manifests.build import Objects
+from specdecode.observe.cluster import is_controlled_by
 from specdecode.status import OWNERSHIP_CONFLICT, ApplyFailure
-
-
-def is_ours(live: Mapping[str, Any], uid: str) -> bool:
-    """Whether the controller of an object is the resource with that uid."""
-    references = live.get("metadata", {}).get("ownerReferences", [])
-    return any(reference.get("uid") == uid and reference.get("controller") for reference in references)
 
 
 async def foreign_object(kube: Kube, objects: Objects, uid: str) -> str | None:
@@ -21,17 +13,13 @@ async def foreign_object(kube: Kube, objects: Objects, uid: str) -> str | None:
         metadata = wanted["metadata"]
         plural = f"{wanted['kind'].lower()}s"
         live = await kube.find(object_path(wanted["apiVersion"], plural, metadata["namespace"], metadata["name"]))
-        if live is not None and not is_ours(live, uid):
+        if live is not None and not is_controlled_by(live["metadata"], uid):
             return f"{wanted['kind']} {metadata['namespace']}/{metadata['name']}"
     return None
 
 
-async def apply_objects(kube: Kube, objects: Objects, *, live_deployment: Body | None) -> Body:
-    """Apply all objects; the Deployment, as read by the caller, must not have changed since.
-
-    Returns the Deployment as stored. Raises ClusterError.
-    """
-    stored: Body = {}
+async def apply_objects(kube: Kube, objects: Objects, *, live_deployment: Body | None) -> None:
+    """Apply all objects; the Deployment, as read by the caller, must not have changed since. Raises ClusterError."""
     for wanted in objects.all():
         body = dict(wanted)
         if wanted["kind"] == "Deployment" and live_deployment is not None:
@@ -41,10 +29,7 @@ async def apply_objects(kube: Kube, objects: Objects, *, live_deployment: Body |
                 "uid": live["uid"],
                 "resourceVersion": live["resourceVersion"],
             }
-        answer = await kube.apply(body)
-        if wanted["kind"] == "Deployment":
-            stored = answer
-    return stored
+        await kube.apply(body)
 
 
 def failure_of(error: RefusedError | ForbiddenError, objects: Objects) -> ApplyFailure:

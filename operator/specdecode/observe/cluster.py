@@ -36,7 +36,8 @@ def _condition(conditions: Iterable[Body] | None, kind: str) -> Body:
     return next((condition for condition in conditions or () if condition.get("type") == kind), {})
 
 
-def _is_controlled_by(metadata: Body, uid: str) -> bool:
+def is_controlled_by(metadata: Body, uid: str) -> bool:
+    """Whether the controller of the object with that metadata is the one with that uid."""
     references = metadata.get("ownerReferences") or ()
     return bool(uid) and any(owner.get("controller") and owner.get("uid") == uid for owner in references)
 
@@ -48,7 +49,7 @@ def child_of(deployment: Body, owner_uid: str) -> Child:
     progressing = _condition(status.get("conditions"), "Progressing")
     return Child(
         uid=metadata["uid"],
-        is_ours=_is_controlled_by(metadata, owner_uid),
+        is_ours=is_controlled_by(metadata, owner_uid),
         generation=metadata["generation"],
         observed_generation=status.get("observedGeneration", 0),
         desired_replicas=spec.get("replicas", 1),
