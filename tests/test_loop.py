@@ -92,3 +92,16 @@ async def test_a_tick_without_resources_asks_prometheus_nothing() -> None:
     running = operator()
     await running.tick()
     assert running.metrics.registry.get_sample_value("specdecode_resources") == 0
+
+
+async def test_a_resource_that_breaks_the_plan_does_not_break_the_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*_: Any) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr("specdecode.reconcile.prepare", breaks)
+    running = with_resource("1")
+    deployment = {"name": KEY[1], "namespace": KEY[0], "labels": {"specdecode.io/deployment": KEY[1]}}
+    running.store.put_deployment({"metadata": deployment}, is_deleted=False)
+    await running.tick()
+    assert running.queue._waiting == {KEY}
+    assert not await running.visit(KEY)

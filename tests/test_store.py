@@ -90,3 +90,13 @@ def test_what_a_fresh_list_does_not_have_is_missing() -> None:
     store.take_resource(resource(), is_deleted=False)
     assert store.missing_from([KEY]) == []
     assert store.missing_from([("serving", "other")]) == [KEY]
+
+
+def test_the_last_child_of_a_deleted_resource_leaves_nothing_behind() -> None:
+    store = Store()
+    store.take_resource(resource(), is_deleted=True)
+    for is_deleted in (False, True):
+        store.put_deployment(child(), is_deleted=is_deleted)
+        store.put_service(child(), is_deleted=is_deleted)
+        store.put_pod(child("llama-70b-abc"), is_deleted=is_deleted)
+    assert store._entries == {}

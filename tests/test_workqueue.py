@@ -67,13 +67,6 @@ async def test_a_failure_is_tried_again_and_a_success_ends_it(monkeypatch: pytes
     assert runs == 3
 
 
-async def test_what_is_gone_starts_with_a_short_wait_again() -> None:
-    queue = WorkQueue()
-    queue._settle(A, succeeded=False)
-    queue.forget(A)
-    assert queue._failures == {}
-
-
 @given(st.integers(1, 1000), st.floats(0, 1, exclude_max=True))
 def test_the_wait_grows_to_a_limit(failures: int, jitter: float) -> None:
     wait = backoff_seconds(failures, jitter)

@@ -1,18 +1,20 @@
 """Server-side apply of the chosen mode's objects, and nothing else. Whole objects, one field manager."""
 
 from specdecode.errors import ForbiddenError, RefusedError
-from specdecode.kube import Body, Kube, object_path
+from specdecode.kube import Body, Kube, path_of
 from specdecode.manifests.build import Objects
 from specdecode.observe.cluster import is_controlled_by
 from specdecode.status import OWNERSHIP_CONFLICT, ApplyFailure
 
 
-async def foreign_object(kube: Kube, objects: Objects, uid: str) -> str | None:
-    """Name of an object that stands where one of ours should and is not ours, if there is one."""
+async def foreign_object(kube: Kube, objects: Objects, uid: str, *, live_deployment: Body | None) -> str | None:
+    """Name of an object that stands where one of ours should and is not ours, if there is one.
+
+    The Deployment was read by the caller.
+    """
     for wanted in objects.all():
         metadata = wanted["metadata"]
-        plural = f"{wanted['kind'].lower()}s"
-        live = await kube.find(object_path(wanted["apiVersion"], plural, metadata["namespace"], metadata["name"]))
+        live = live_deployment if wanted["kind"] == "Deployment" else await kube.find(path_of(wanted))
         if live is not None and not is_controlled_by(live["metadata"], uid):
             return f"{wanted['kind']} {metadata['namespace']}/{metadata['name']}"
     return None

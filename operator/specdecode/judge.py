@@ -18,7 +18,7 @@ from specdecode.api.resource import (
     read_status,
 )
 from specdecode.api.status import RollbackStatus, SpecDecodeDeploymentStatus
-from specdecode.api.vocabulary import ANNOTATION_PAUSED, Mode
+from specdecode.api.vocabulary import Mode
 from specdecode.decide.baseline import next_baseline
 from specdecode.decide.decide import Situation, decide
 from specdecode.decide.decision import Decision
@@ -105,11 +105,9 @@ def _wanted(prepared: Prepared, mode: Mode, rollback: RollbackStatus | None) -> 
     return None if objects is None else latched(objects, rollback)
 
 
-def _is_blocked(failure: ApplyFailure | None, wanted: Objects | None) -> bool:
-    """Whether these very objects were refused for good; applying them again would only be refused again."""
-    if failure is None or wanted is None or failure.reason == OWNERSHIP_CONFLICT:
-        return False
-    return failure.is_final and failure.intent_hash == wanted.intent_hash
+def _is_blocked(failure: ApplyFailure | None) -> bool:
+    """Whether what is wanted was refused for good; applying it again would only be refused again."""
+    return failure is not None and failure.is_final and failure.reason != OWNERSHIP_CONFLICT
 
 
 def _still_true(failure: ApplyFailure | None, wanted: Objects | None) -> ApplyFailure | None:
@@ -138,7 +136,7 @@ def judge(prepared: Prepared, seen: Seen, now: datetime) -> Outcome:
         spec_hash=prepared.resource.spec_hash if prepared.resource else None,
         cluster=Cluster(child, seen.pods),
         measurement=seen.measurement,
-        is_paused=metadata.annotations.get(ANNOTATION_PAUSED) == "true",
+        is_paused=metadata.is_paused,
         fast_window_seconds=seen.fast_window_seconds,
         plan=prepared.plan,
         refusal=prepared.refusal,
@@ -172,5 +170,5 @@ def judge(prepared: Prepared, seen: Seen, now: datetime) -> Outcome:
         baseline=baseline,
         observed=observed_status(prepared.plan, seen.measurement, baseline.off if baseline else None),
     )
-    is_left_alone = visit.is_paused or is_applied or _is_blocked(visit.failure, wanted)
+    is_left_alone = visit.is_paused or is_applied or _is_blocked(visit.failure)
     return Outcome(metadata, old, next_status(visit), None if is_left_alone else wanted, decision)

@@ -33,7 +33,7 @@ PAGE_SIZE = 500
 
 _APPLY = "application/apply-patch+yaml"
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-_PLURALS = {"Deployment": "deployments", "Service": "services", "PodMonitor": "podmonitors", "Event": "events"}
+_PLURALS = {"Deployment": "deployments", "Service": "services", "PodMonitor": "podmonitors"}
 
 Body = dict[str, Any]
 
@@ -47,6 +47,12 @@ def collection_path(api_version: str, plural: str, namespace: str | None) -> str
 def object_path(api_version: str, plural: str, namespace: str, name: str) -> str:
     """Path of one object."""
     return f"{collection_path(api_version, plural, namespace)}/{quote(name, safe='')}"
+
+
+def path_of(body: Body) -> str:
+    """Path of an object of ours, from its body."""
+    metadata = body["metadata"]
+    return object_path(body["apiVersion"], _PLURALS[body["kind"]], metadata["namespace"], metadata["name"])
 
 
 def resource_path(namespace: str, name: str) -> str:
@@ -123,9 +129,7 @@ class Kube:
 
     async def apply(self, body: Body) -> Body:
         """Server-side apply of one whole object of ours, as its one field manager."""
-        metadata = body["metadata"]
-        path = object_path(body["apiVersion"], _PLURALS[body["kind"]], metadata["namespace"], metadata["name"])
-        return await self._apply(path, body)
+        return await self._apply(path_of(body), body)
 
     async def apply_status(self, body: Body) -> Body:
         """Server-side apply of the whole status we own. `metadata.resourceVersion` makes a late writer fail."""

@@ -94,9 +94,12 @@ class Operator:
         entry = self.store.entry(key)
         if entry is None or entry.body is None or entry.deployment is None:
             return None
-        prepared = self.reconciler.prepared(key, entry.body)
+        # Visits prepare, each behind its own guard; a tick for all resources only reads.
+        prepared = self.reconciler.memory(key).prepared
+        if prepared is None or prepared.plan is None or prepared.resource is None:
+            return None
         child = child_of(entry.deployment, entry.body["metadata"]["uid"])
-        if prepared.plan is None or prepared.resource is None or child.mode is None:
+        if child.mode is None:
             return None
         names = metric_names(EngineVersion.parse(prepared.plan.engine_version))
         return Subject(key, child.mode, names, prepared.resource.window_seconds)

@@ -130,7 +130,7 @@ class Reconciler:
     async def _without_conflict(self, look: Look, outcome: Outcome, wanted: Objects) -> Outcome:
         """The same outcome, unless an object of somebody else stands in the way, or no longer does."""
         memory = self.memory(look.key)
-        stranger = await foreign_object(self._kube, wanted, outcome.metadata.uid)
+        stranger = await foreign_object(self._kube, wanted, outcome.metadata.uid, live_deployment=look.deployment)
         if stranger is not None:
             memory.failure = ownership_conflict(stranger, wanted)
             is_deployment = stranger.startswith("Deployment ")

@@ -78,6 +78,7 @@ class Store:
         if key is None or body["metadata"]["name"] != key[1]:
             return None
         self._entries.setdefault(key, Entry()).deployment = None if is_deleted else without_managed_fields(body)
+        self._drop_if_empty(key)
         return key
 
     def put_service(self, body: Mapping[str, Any], *, is_deleted: bool) -> Key | None:
@@ -91,6 +92,7 @@ class Store:
             services.discard(name)
         else:
             services.add(name)
+        self._drop_if_empty(key)
         return key
 
     def put_pod(self, body: Mapping[str, Any], *, is_deleted: bool) -> Key | None:
@@ -104,7 +106,13 @@ class Store:
             pods.pop(name, None)
         else:
             pods[name] = pod_fact(body)
+        self._drop_if_empty(key)
         return key
+
+    def _drop_if_empty(self, key: Key) -> None:
+        """The last child of a deleted resource takes the entry with it."""
+        if self._entries[key] == Entry():
+            del self._entries[key]
 
     def missing_from(self, listed: Iterable[Key]) -> list[Key]:
         """Resources in the store that a fresh list does not have."""

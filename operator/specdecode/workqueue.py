@@ -38,10 +38,6 @@ class WorkQueue:
         """Make a key due after a while."""
         asyncio.get_running_loop().call_later(seconds, self.add, key)
 
-    def forget(self, key: Key) -> None:
-        """Drop what is remembered of a key that is gone."""
-        self._failures.pop(key, None)
-
     async def work(self, run: Callable[[Key], Awaitable[bool]]) -> None:
         """Work off keys until cancelled. `run` answers whether it succeeded; a failure is retried with back-off."""
         while True:

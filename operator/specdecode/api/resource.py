@@ -18,7 +18,7 @@ from specdecode.api.base import ApiModel, Rule
 from specdecode.api.spec import SpecDecodeDeploymentSpec
 from specdecode.api.status import SpecDecodeDeploymentStatus
 from specdecode.api.values import seconds_of
-from specdecode.api.vocabulary import API_VERSION, KIND, MAX_NAME_LENGTH, METHODS_NGRAM, Mode
+from specdecode.api.vocabulary import ANNOTATION_PAUSED, API_VERSION, KIND, MAX_NAME_LENGTH, METHODS_NGRAM, Mode
 
 _DNS_1035 = r"^[a-z]([a-z0-9\-]*[a-z0-9])?$"
 
@@ -63,6 +63,11 @@ class Metadata(BaseModel):
     resource_version: str = Field(default="", alias="resourceVersion")
     annotations: dict[str, str] = {}
     deletion_timestamp: str | None = Field(default=None, alias="deletionTimestamp")
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether a person asked that nothing be changed."""
+        return self.annotations.get(ANNOTATION_PAUSED) == "true"
 
 
 class _Named(ApiModel):

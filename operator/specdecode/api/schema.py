@@ -20,7 +20,6 @@ from specdecode.api.vocabulary import GROUP, KIND, PLURAL, SHORT_NAME, SINGULAR,
 _VALIDATIONS = "x-kubernetes-validations"
 _DROPPED = frozenset({"title"})
 _FORBIDDEN = frozenset({"uniqueItems", "prefixItems", "patternProperties", "discriminator", "oneOf", "not", "$defs"})
-_MAX_STRING = 4096
 
 
 class UnsupportedSchemaError(Exception):

@@ -198,9 +198,6 @@ VersionText = Annotated[
 ]
 """An engine version: `0.32.0`."""
 
-DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9\-]*[a-z0-9])?$", max_length=63)]
-"""A DNS-1123 label, the name of a Kubernetes object."""
-
 DnsName = Annotated[
     str, Field(pattern=r"^[a-z0-9]([a-z0-9\-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9\-]*[a-z0-9])?)*$", max_length=253)
 ]

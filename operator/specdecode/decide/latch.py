@@ -66,7 +66,7 @@ def _retry_value(situation: Situation) -> str | None:
 
 
 def _paused(situation: Situation) -> Asked | None:
-    if situation.resource.metadata.annotations.get(ANNOTATION_PAUSED) != "true":
+    if not situation.resource.metadata.is_paused:
         return None
     child, latch = situation.cluster.child, _latch(situation)
     standing = latch.to if latch else situation.plan.requested_mode

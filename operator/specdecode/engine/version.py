@@ -31,7 +31,6 @@ class EngineVersion:
         return f"{self.major}.{self.minor}.{self.patch}"
 
 
-OLDEST_KNOWN = EngineVersion(0, 6, 0)
 NEWEST_KNOWN = EngineVersion(0, 33, 0)
 
 OLDEST_SUPPORTED = EngineVersion(0, 8, 5)
