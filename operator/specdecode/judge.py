@@ -28,6 +28,7 @@ from specdecode.drift import covers
 from specdecode.manifests.build import Objects, Options, build, latched
 from specdecode.manifests.labels import selector_text
 from specdecode.observe.cluster import child_of
+from specdecode.plan.knowledge import NOTHING_MORE, Knowledge
 from specdecode.plan.make import make_plan
 from specdecode.plan.types import Plan
 from specdecode.status import OWNERSHIP_CONFLICT, ApplyFailure, Visit, next_status
@@ -82,12 +83,12 @@ def _does_not_fit(plan: Plan) -> Rejection:
     return Rejection("DoesNotFit", (Problem("spec", str(requested.mode), message),))
 
 
-def prepare(body: Mapping[str, Any], options: Options) -> Prepared:
+def prepare(body: Mapping[str, Any], options: Options, knowledge: Knowledge = NOTHING_MORE) -> Prepared:
     """Everything that follows from the spec alone."""
     resource = parse(body)
     if isinstance(resource, Rejection):
         return Prepared(None, resource, None, {})
-    plan = make_plan(resource)
+    plan = make_plan(resource, knowledge)
     if isinstance(plan, Rejection):
         return Prepared(resource, plan, None, {})
     refusal = None if plan.requested.fits else _does_not_fit(plan)

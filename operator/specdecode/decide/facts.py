@@ -107,6 +107,14 @@ class Window:
 
 
 @dataclass(frozen=True)
+class CacheReading:
+    """What the running engine says of its KV cache (`vllm:cache_config_info`); the smallest of its pods."""
+
+    num_gpu_blocks: int
+    block_size_tokens: int
+
+
+@dataclass(frozen=True)
 class Measurement:
     """One deployment, mode and arm, over a fast window (four scrapes) and a slow one (`guard.window`)."""
 
@@ -119,6 +127,8 @@ class Measurement:
     slow: Window | None = None
     pods_up: int = 0
     newest_sample_age_seconds: float = math.inf
+    cache: CacheReading | None = None
+    """None: no pod of this mode and arm says, or not all of it."""
 
 
 @dataclass(frozen=True)

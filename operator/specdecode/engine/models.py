@@ -51,7 +51,21 @@ class ModelFacts:
     """Per weight of a linear layer in the checkpoint."""
     num_experts: int = 0
     sliding_window: int | None = None
+    """Tokens that a sliding layer attends to."""
     num_sliding_layers: int = 0
+    """Of `num_hidden_layers`, those with a window."""
+    sliding_num_key_value_heads: int | None = None
+    """KV heads of the sliding layers, where they differ from the others (Gemma 4)."""
+    sliding_head_dim: int | None = None
+    """Head width of the sliding layers, where it differs."""
+    kv_lora_rank: int | None = None
+    """Width of the latent that MLA caches instead of keys and values; None is ordinary attention."""
+    qk_rope_head_dim: int | None = None
+    """Rotary part that MLA caches beside the latent."""
+    rotary_dim: int | None = None
+    """Width of the rotary table where only a part of a head is rotated; None is the whole head."""
+    is_multimodal: bool = False
+    """Whether an encoder for images or sound is loaded and profiled as well."""
 
     @property
     def is_head(self) -> bool:
@@ -146,18 +160,24 @@ def catalogue() -> Mapping[str, ModelFacts]:
     return models
 
 
-def model_facts(field: str, name: str, facts: ModelFactsSpec | None) -> ModelFacts | Problem:
-    """Facts of a model: those of the spec first, then the catalogue.
+def model_facts(
+    field: str, name: str, facts: ModelFactsSpec | None, looked_up: ModelFacts | Problem | None = None
+) -> ModelFacts | Problem:
+    """Facts of a model: those of the spec first, then the catalogue, then what was read from a path or the hub.
 
     `field` is the path of the model in the spec, for example `spec.model`; the way out is named below it.
     """
     if facts is not None:
         return from_spec(name, facts)
     known = catalogue().get(name)
-    return known or Problem(
-        f"{field}.name",
-        name,
-        f"is not in the catalogue, so its memory cannot be planned; copy the keys of its config.json to {field}.facts: "
-        "{architecture: LlamaForCausalLM, numHiddenLayers: 32, hiddenSize: 4096, intermediateSize: 14336, "
-        "numAttentionHeads: 32, numKeyValueHeads: 8, vocabSize: 128256, parameters: 8030261248}",
+    return (
+        known
+        or looked_up
+        or Problem(
+            f"{field}.name",
+            name,
+            f"is not in the catalogue, so its memory cannot be planned; copy the keys of its config.json to {field}.facts: "
+            "{architecture: LlamaForCausalLM, numHiddenLayers: 32, hiddenSize: 4096, intermediateSize: 14336, "
+            "numAttentionHeads: 32, numKeyValueHeads: 8, vocabSize: 128256, parameters: 8030261248}",
+        )
     )

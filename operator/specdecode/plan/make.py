@@ -7,6 +7,7 @@ modes leaves it alone.
 from specdecode.api.resource import Rejection, SpecDecodeDeployment, digest
 from specdecode.plan.advice import advise
 from specdecode.plan.checks import refuse
+from specdecode.plan.knowledge import NOTHING_MORE, Knowledge
 from specdecode.plan.ladder import modes_of
 from specdecode.plan.modes import mode_plan
 from specdecode.plan.review import Review
@@ -44,9 +45,9 @@ def _sources(workload: Workload) -> tuple[str, ...]:
     return tuple(f"{role} {facts.name}: {facts.source}" for role, facts in models if facts is not None)
 
 
-def make_plan(resource: SpecDecodeDeployment) -> Plan | Rejection:
+def make_plan(resource: SpecDecodeDeployment, knowledge: Knowledge = NOTHING_MORE) -> Plan | Rejection:
     """Plan every mode that a resource may run, or say everything that is wrong with it."""
-    workload = look_up(resource)
+    workload = look_up(resource, knowledge)
     if isinstance(workload, Rejection):
         return workload
     refusal = refuse(workload)

@@ -4,7 +4,9 @@ from specdecode.api.vocabulary import Mode
 from specdecode.engine.arguments import command_line
 from specdecode.plan.ladder import speculation_of
 from specdecode.plan.ledger import Ledger, ledger
+from specdecode.plan.memory import BLOCK_TOKENS
 from specdecode.plan.remedies import remedies
+from specdecode.plan.shape import shape_of
 from specdecode.plan.types import ModePlan
 from specdecode.plan.workload import Workload
 
@@ -36,6 +38,9 @@ def mode_plan(workload: Workload, mode: Mode) -> ModePlan:
         bytes_per_token=counted.shape.bytes_per_token,
         kv_cache_tokens=tokens,
         requests_at_max_model_len=tokens / length,
+        bytes_per_block=counted.shape.bytes_per_token * BLOCK_TOKENS,
+        block_size_tokens=BLOCK_TOKENS,
+        shape=shape_of(workload, speculation_of(workload.spec, mode)),
         load_bytes=counted.load_bytes,
         arguments=command_line(
             workload.spec,

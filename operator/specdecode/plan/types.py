@@ -38,6 +38,12 @@ class ModePlan:
     """Tokens that the KV cache of one replica holds; 0 when it does not fit."""
     requests_at_max_model_len: float
     """Requests of maxModelLen tokens that fit at once."""
+    bytes_per_block: int
+    """KV bytes per GPU of one block of `block_size_tokens`; an engine's block count times it is its KV cache."""
+    block_size_tokens: int
+    """Tokens of a block that `bytes_per_block` is for."""
+    shape: str
+    """Digest of what decides the memory beside the KV cache: a measured engine corrects plans of the same shape."""
     load_bytes: int
     """Weights that one pod reads at its start, all GPUs together; sizes the start-up budget."""
     arguments: tuple[str, ...]

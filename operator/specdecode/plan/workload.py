@@ -4,18 +4,19 @@ What comes out cannot be wrong; the arithmetic behind it has no error type. Memo
 not fit is part of the plan, not a refusal.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from specdecode.api.accelerators import ACCELERATORS, Accelerator
 from specdecode.api.resource import Problem, Rejection, SpecDecodeDeployment
-from specdecode.api.spec import AcceleratorSpec, SpecDecodeDeploymentSpec
+from specdecode.api.spec import AcceleratorSpec, DraftSpec, SpecDecodeDeploymentSpec
 from specdecode.api.values import bytes_of
 from specdecode.api.vocabulary import METHODS_WITHOUT_DRAFT, Mode
 from specdecode.engine import version as versions
 from specdecode.engine.models import ModelFacts, derived_head, model_facts
 from specdecode.engine.quantization import QUANTIZATIONS, Kind
 from specdecode.engine.version import EngineVersion
+from specdecode.plan.knowledge import Calibration, Knowledge, ModelKey
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Workload:
     draft: ModelFacts | None
     """None: nothing is loaded for proposing."""
     gpu: Accelerator
+    calibrations: tuple[Calibration, ...] = ()
+    """Measurements of engines that ran, of whatever shape."""
 
     @property
     def version(self) -> EngineVersion:
@@ -58,14 +61,21 @@ def as_served(facts: ModelFacts, quantization: str | None) -> ModelFacts:
     return replace(facts, quantization=method.name, weight_bits=method.bits)
 
 
-def _draft_facts(spec: SpecDecodeDeploymentSpec, target: ModelFacts) -> ModelFacts | Problem | None:
+Known = Mapping[ModelKey, ModelFacts | Problem]
+
+
+def _facts_of(draft: DraftSpec, known: Known) -> ModelFacts | Problem:
+    return model_facts("spec.speculation.draft", draft.name, draft.facts, known.get((draft.name, draft.revision)))
+
+
+def _draft_facts(spec: SpecDecodeDeploymentSpec, target: ModelFacts, known: Known) -> ModelFacts | Problem | None:
     speculation = spec.speculation
     if speculation is None or speculation.method in METHODS_WITHOUT_DRAFT:
         return None
     draft = speculation.draft
     if draft is None:
         return derived_head(target)
-    found = model_facts("spec.speculation.draft", draft.name, draft.facts)
+    found = _facts_of(draft, known)
     return found if isinstance(found, Problem) else as_served(found, draft.quantization)
 
 
@@ -77,22 +87,25 @@ def _version_of(spec: SpecDecodeDeploymentSpec) -> EngineVersion | Rejection:
     return version if outdated is None else Rejection("EngineVersionTooOld", (outdated,))
 
 
-def look_up(resource: SpecDecodeDeployment) -> Workload | Rejection:
+def look_up(resource: SpecDecodeDeployment, knowledge: Knowledge) -> Workload | Rejection:
     """Version and models of a resource, or what could not be found. Every missing model is named at once."""
     spec = resource.spec
     version = _version_of(spec)
     if isinstance(version, Rejection):
         return version
-    target = model_facts("spec.model", spec.model.name, spec.model.facts)
+    known = knowledge.models
+    model = spec.model
+    target = model_facts("spec.model", model.name, model.facts, known.get((model.name, model.revision)))
     if isinstance(target, Problem):
         draft = None if spec.speculation is None else spec.speculation.draft
-        drafted = None if draft is None else model_facts("spec.speculation.draft", draft.name, draft.facts)
-        return Rejection("ModelFactsMissing", (target, *_problems(drafted)))
+        found = None if draft is None else _facts_of(draft, known)
+        return Rejection("ModelFactsMissing", (target, *_problems(found)))
     target = as_served(target, spec.model.quantization)
-    found = _draft_facts(spec, target)
+    found = _draft_facts(spec, target, known)
     if isinstance(found, Problem):
         return Rejection("ModelFactsMissing", (found,))
-    return Workload(spec, resource.requested_mode, version, target, found, accelerator_of(spec.accelerator))
+    gpu = accelerator_of(spec.accelerator)
+    return Workload(spec, resource.requested_mode, version, target, found, gpu, knowledge.calibrations)
 
 
 def _problems(found: ModelFacts | Problem | None) -> Iterator[Problem]:
