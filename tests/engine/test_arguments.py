@@ -6,15 +6,8 @@ from typing import Any
 import pytest
 from builders import resource
 
-from specdecode.api.spec import ExtraArgument
-from specdecode.api.vocabulary import Method
-from specdecode.engine.arguments import (
-    ActiveSpeculation,
-    command_line,
-    extra_argument_problem,
-    known_arguments,
-    speculative_config,
-)
+from specdecode.api.vocabulary import KvCacheDtype, Method
+from specdecode.engine.arguments import ActiveSpeculation, command_line, speculative_config
 from specdecode.engine.version import EngineVersion
 
 V032 = EngineVersion(0, 32)
@@ -97,13 +90,59 @@ def test_a_flag_the_version_does_not_know_is_left_out() -> None:
             ActiveSpeculation(Method.EAGLE3, 3, draft_name="head"),
             "0.32.0",
             {"method": "eagle3", "num_speculative_tokens": 3, "model": "head"},
-            id="only draft_model takes a tensor parallel size",
+            id="a head is split as the release does it",
+        ),
+        pytest.param(
+            ActiveSpeculation(Method.EAGLE, 3, max_batch_size=8, draft_name="head"),
+            "0.8.5",
+            {
+                "method": "eagle",
+                "num_speculative_tokens": 3,
+                "model": "head",
+                "draft_tensor_parallel_size": 1,
+                "disable_by_batch_size": 9,
+            },
+            id="the old key of the batch limit stops at its number, the field above it; no head is split",
         ),
         pytest.param(
             ActiveSpeculation(Method.EAGLE, 3, max_batch_size=8, draft_name="head"),
             "0.16.0",
-            {"method": "eagle", "num_speculative_tokens": 3, "model": "head", "disable_by_batch_size": 8},
-            id="the old key of the batch limit",
+            {"method": "eagle", "num_speculative_tokens": 3, "model": "head"},
+            id="a key that is read and ignored is not written",
+        ),
+        pytest.param(
+            ActiveSpeculation(
+                Method.DRAFT_MODEL, 3, draft_name="small", posterior_threshold="0.09", posterior_alpha="0.3"
+            ),
+            "0.9.2",
+            {
+                "method": "draft_model",
+                "num_speculative_tokens": 3,
+                "model": "small",
+                "draft_tensor_parallel_size": 2,
+                "acceptance_method": "typical_acceptance_sampler",
+                "posterior_threshold": 0.09,
+                "posterior_alpha": 0.3,
+            },
+            id="typical acceptance as numbers",
+        ),
+        pytest.param(
+            ActiveSpeculation(Method.NGRAM, 3, posterior_threshold="0.09"),
+            "0.9.2",
+            {"method": "ngram", "num_speculative_tokens": 3, "prompt_lookup_min": 2, "prompt_lookup_max": 5},
+            id="no typical acceptance where a fallback runs on the second generation",
+        ),
+        pytest.param(
+            ActiveSpeculation(Method.EAGLE3, 3, draft_name="head", draft_kv_cache_dtype=KvCacheDtype.FP8),
+            "0.26.0",
+            {"method": "eagle3", "num_speculative_tokens": 3, "model": "head", "kv_cache_dtype": "fp8"},
+            id="the draft's own cache type",
+        ),
+        pytest.param(
+            ActiveSpeculation(Method.EAGLE3, 3, draft_name="head", draft_kv_cache_dtype=KvCacheDtype.FP8),
+            "0.25.0",
+            {"method": "eagle3", "num_speculative_tokens": 3, "model": "head"},
+            id="no cache type for the draft before 0.26",
         ),
         pytest.param(
             ActiveSpeculation(Method.EAGLE, 3, max_batch_size=8, draft_name="head"),
@@ -123,38 +162,3 @@ def test_the_speculative_config(active: ActiveSpeculation, version: str, config:
     rendered = speculative_config(active, EngineVersion.parse(version), tensor_parallel_size=2, max_num_seqs=64)
     assert rendered == config
     json.dumps(rendered)
-
-
-@pytest.mark.parametrize(
-    ("argument", "field", "sentence"),
-    [
-        pytest.param({"name": "enable-prefix-caching"}, "", None, id="a switch"),
-        pytest.param({"name": "no-enable-prefix-caching"}, "", None, id="its negation"),
-        pytest.param({"name": "tool-call-parser", "value": "hermes"}, "", None, id="an argument of the server"),
-        pytest.param({"name": "scheduling-policy", "value": "priority"}, "", None, id="one of the choices"),
-        pytest.param(
-            {"name": "enable-prefix-cachin"}, "", "did you mean enable-prefix-caching?", id="a typo is not completed"
-        ),
-        pytest.param({"name": "zzz-qqq"}, "", "has no argument --zzz-qqq; remove it", id="nothing like it"),
-        pytest.param(
-            {"name": "enable-prefix-caching", "value": "true"}, ".value", "is a switch", id="a switch takes no value"
-        ),
-        pytest.param({"name": "seed"}, ".value", "needs a value", id="a value is missing"),
-        pytest.param(
-            {"name": "scheduling-policy", "value": "fair"}, ".value", "one of fcfs, priority", id="no such choice"
-        ),
-    ],
-)
-def test_extra_arguments_must_exist(argument: dict[str, str], field: str, sentence: str | None) -> None:
-    problem = extra_argument_problem(V032, ExtraArgument.model_validate(argument))
-    assert (problem is None) is (sentence is None)
-    if problem is not None:
-        assert problem.field == f"spec.engine.extraArgs[name={argument['name']}]{field}"
-        assert sentence is not None
-        assert sentence in problem.message
-
-
-def test_where_no_list_is_at_hand_arguments_pass() -> None:
-    assert known_arguments(EngineVersion(0, 31)) is None
-    assert extra_argument_problem(EngineVersion(0, 31), ExtraArgument(name="zzz-qqq")) is None
-    assert known_arguments(EngineVersion(0, 33)) is not None

@@ -1,5 +1,8 @@
 """Quantisation methods by release and by checkpoint."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from specdecode.api.resource import Problem
@@ -51,3 +54,19 @@ def test_methods_by_checkpoint(name: str, checkpoint: str | None, sentence: str 
 def test_online_fp8_is_renamed_in_020() -> None:
     assert online_fp8(EngineVersion(0, 19)) == "fp8"
     assert online_fp8(EngineVersion(0, 20)) == "fp8_per_tensor"
+
+
+REGISTRY: dict[str, tuple[str, str | None]] = json.loads(
+    (Path(__file__).parent.parent / "data/engine/quantization-methods.json").read_text()
+)
+"""First release and first one without it, from `quantization/__init__.py` of 46 releases."""
+
+
+@pytest.mark.parametrize("name", QUANTIZATIONS)
+def test_a_method_is_offered_exactly_where_the_registry_has_it(name: str) -> None:
+    since, gone_in = REGISTRY[name]
+    ours = QUANTIZATIONS[name]
+    if name == "mxfp4":
+        since = "0.28.0"  # before, the name reads the checkpoints of gpt-oss only and leaves linear layers alone
+    assert str(ours.since) == since
+    assert (None if ours.gone_in is None else str(ours.gone_in)) == gone_in

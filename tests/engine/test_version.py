@@ -52,15 +52,15 @@ def test_an_unreadable_version_is_a_problem(image: str, stated: str | None, sent
 @pytest.mark.parametrize(
     ("version", "is_refused"),
     [
-        pytest.param(EngineVersion(0, 6, 0), True, id="V0 has no counters of drafts"),
-        pytest.param(EngineVersion(0, 8, 4), True, id="one release before"),
-        pytest.param(EngineVersion(0, 8, 5), False, id="the first that can be watched"),
+        pytest.param(EngineVersion(0, 5, 5), True, id="before the releases that were read"),
+        pytest.param(EngineVersion(0, 6, 0), False, id="the first that was read"),
+        pytest.param(EngineVersion(0, 8, 4), False, id="both engine generations are known"),
     ],
 )
-def test_a_version_that_cannot_be_watched_is_refused(version: EngineVersion, *, is_refused: bool) -> None:
+def test_a_version_that_was_not_read_is_refused(version: EngineVersion, *, is_refused: bool) -> None:
     problem = too_old(version)
     assert (problem is not None) is is_refused
-    assert problem is None or "0.8.5 is the oldest" in problem.message
+    assert problem is None or "0.6.0 is the oldest" in problem.message
 
 
 @pytest.mark.parametrize(

@@ -4,18 +4,25 @@ Every flag is one list item `--flag=value`, in a fixed order, with everything ex
 between releases (vllm-project/vllm gpu_memory_utilization 0.90 -> 0.92 in 0.20). It never joins a shell line.
 """
 
-import difflib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from typing import Any
 
-from specdecode.api.resource import Problem
-from specdecode.api.spec import ExtraArgument, SpecDecodeDeploymentSpec
-from specdecode.api.vocabulary import METHODS_WITHOUT_DRAFT, Method
-from specdecode.engine.flags import BatchLimit, batch_limit, knows_kv_cache_memory_bytes, spelling
+from specdecode.api.spec import SpecDecodeDeploymentSpec
+from specdecode.api.vocabulary import METHODS_NGRAM, METHODS_WITHOUT_DRAFT, KvCacheDtype, Method
+from specdecode.engine.flags import (
+    BatchLimit,
+    batch_limit,
+    has_typical_acceptance,
+    knows_draft_kv_cache_dtype,
+    knows_kv_cache_memory_bytes,
+    needs_load_format,
+    needs_v2_block_manager,
+    runs_v0,
+    spelling,
+    takes_speculative_config,
+)
 from specdecode.engine.version import EngineVersion
 
 PORT = 8000
@@ -23,56 +30,8 @@ PORT = 8000
 
 
 @dataclass(frozen=True)
-class KnownArgument:
-    """One argument of a release."""
-
-    is_switch: bool
-    """Takes no value."""
-    choices: tuple[str, ...]
-    """Empty: any value."""
-
-
-_LISTED_SINCE = EngineVersion(0, 32)
-
-
-@cache
-def _listed() -> Mapping[str, KnownArgument]:
-    text = resources.files("specdecode.engine").joinpath("data/vllm-0.32.0-arguments.json").read_text(encoding="utf-8")
-    return {
-        name: KnownArgument(entry.get("switch", False), tuple(entry.get("choices", ())))
-        for name, entry in json.loads(text).items()
-    }
-
-
-def known_arguments(version: EngineVersion) -> Mapping[str, KnownArgument] | None:
-    """The arguments of a release by name without dashes. None: no list of that release is at hand."""
-    return _listed() if version >= _LISTED_SINCE else None
-
-
-def extra_argument_problem(version: EngineVersion, argument: ExtraArgument) -> Problem | None:
-    """Why an extra argument would stop the engine from starting, if it would."""
-    known = known_arguments(version)
-    if known is None:
-        return None
-    field = f"spec.engine.extraArgs[name={argument.name}]"
-    entry = known.get(argument.name)
-    if entry is None:
-        near = difflib.get_close_matches(argument.name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else "remove it"
-        return Problem(field, argument.name, f"vLLM {version} has no argument --{argument.name}; {hint}")
-    value = argument.value
-    if entry.is_switch and value is not None:
-        return Problem(f"{field}.value", value, f"--{argument.name} is a switch; leave the value out")
-    if not entry.is_switch and value is None:
-        return Problem(f"{field}.value", "", f"--{argument.name} needs a value; add it")
-    if entry.choices and value not in entry.choices:
-        return Problem(f"{field}.value", str(value), f"must be one of {', '.join(entry.choices)}")
-    return None
-
-
-@dataclass(frozen=True)
 class ActiveSpeculation:
-    """How a mode proposes tokens: what `--speculative-config` says."""
+    """How a mode proposes tokens: what `--speculative-config`, or the flags before it, say."""
 
     method: Method
     num_speculative_tokens: int
@@ -82,8 +41,13 @@ class ActiveSpeculation:
     draft_revision: str | None = None
     draft_quantization: str | None = None
     """None: as the checkpoint is. The target's method is not inherited by a draft model."""
+    draft_kv_cache_dtype: KvCacheDtype | None = None
+    """None: as the target's."""
     prompt_lookup_min: int = 2
     prompt_lookup_max: int = 5
+    posterior_threshold: str | None = None
+    """Of the typical-acceptance sampler, as a decimal number. None: rejection sampling."""
+    posterior_alpha: str | None = None
 
     @property
     def loads_weights(self) -> bool:
@@ -97,13 +61,37 @@ def limits_batch_size(active: ActiveSpeculation, max_num_seqs: int) -> bool:
 
 
 def _batch_limit_keys(active: ActiveSpeculation, version: EngineVersion, max_num_seqs: int) -> dict[str, Any]:
-    key, limit = batch_limit(version), active.max_batch_size
+    key, limit = batch_limit(version, active.method), active.max_batch_size
     if key is None or limit is None or not limits_batch_size(active, max_num_seqs):
         return {}
     if key is BatchLimit.BY_BATCH_SIZE:
-        return {key: limit}
+        # It stops at this number of running requests, not above it.
+        return {key: limit + 1}
     # Ranges of batch sizes with the tokens to propose: the first starts at 1, and none may overlap.
     return {key: [[1, limit, active.num_speculative_tokens], [limit + 1, max_num_seqs, 0]]}
+
+
+def _draft_tensor_parallel_size(active: ActiveSpeculation, version: EngineVersion, target_size: int) -> int | None:
+    """How many GPUs the draft is split over. None: as the release does by itself.
+
+    The first model runner refuses a draft model of another size than the target's (vllm-project/vllm#24322). The first
+    engine generation splits no EAGLE head ("does not support TP > 1 yet") and no MLP speculator.
+    """
+    if active.method is Method.DRAFT_MODEL:
+        return target_size
+    if active.method in {Method.EAGLE, Method.MLP_SPECULATOR} and runs_v0(version, active.method):
+        return 1
+    return None
+
+
+def _typical_acceptance_keys(active: ActiveSpeculation, version: EngineVersion) -> dict[str, Any]:
+    if active.posterior_threshold is None or not has_typical_acceptance(version, active.method):
+        return {}
+    return {
+        "acceptance_method": "typical_acceptance_sampler",
+        "posterior_threshold": float(active.posterior_threshold),
+        "posterior_alpha": None if active.posterior_alpha is None else float(active.posterior_alpha),
+    }
 
 
 def speculative_config(
@@ -113,22 +101,59 @@ def speculative_config(
     config: dict[str, Any] = {
         "method": spelling(version, active.method),
         "num_speculative_tokens": active.num_speculative_tokens,
-    }
-    draft = {
         "model": active.draft_name,
         "revision": active.draft_revision,
         "quantization": active.draft_quantization,
+        "draft_tensor_parallel_size": _draft_tensor_parallel_size(active, version, tensor_parallel_size),
     }
-    config |= {key: value for key, value in draft.items() if value is not None}
-    if active.method is Method.DRAFT_MODEL:
-        # The first model runner refuses anything but the target's size (vllm-project/vllm#24322).
-        config["draft_tensor_parallel_size"] = tensor_parallel_size
-    if active.method in {Method.NGRAM, Method.NGRAM_GPU}:
+    if knows_draft_kv_cache_dtype(version):
+        config["kv_cache_dtype"] = active.draft_kv_cache_dtype
+    if active.method in METHODS_NGRAM:
         config |= {"prompt_lookup_min": active.prompt_lookup_min, "prompt_lookup_max": active.prompt_lookup_max}
-    return config | _batch_limit_keys(active, version, max_num_seqs)
+    config |= _typical_acceptance_keys(active, version) | _batch_limit_keys(active, version, max_num_seqs)
+    return {key: value for key, value in config.items() if value is not None}
 
 
-def _model_flags(spec: SpecDecodeDeploymentSpec) -> Iterator[str]:
+_FLAGS_OF_KEYS = {
+    "model": "speculative-model",
+    "num_speculative_tokens": "num-speculative-tokens",
+    "quantization": "speculative-model-quantization",
+    "draft_tensor_parallel_size": "speculative-draft-tensor-parallel-size",
+    "prompt_lookup_max": "ngram-prompt-lookup-max",
+    "prompt_lookup_min": "ngram-prompt-lookup-min",
+    "acceptance_method": "spec-decoding-acceptance-method",
+    "posterior_threshold": "typical-acceptance-sampler-posterior-threshold",
+    "posterior_alpha": "typical-acceptance-sampler-posterior-alpha",
+    "disable_by_batch_size": "speculative-disable-by-batch-size",
+}
+"""The keys of `--speculative-config` as the flags that were there before it. There is none for the method, which is
+read from the draft's config.json, and none for the draft's revision.
+"""
+
+
+def _old_speculative_flags(config: dict[str, Any], version: EngineVersion) -> Iterator[str]:
+    if config["method"] in METHODS_NGRAM:
+        yield "--speculative-model=[ngram]"
+    for key, flag in _FLAGS_OF_KEYS.items():
+        if key in config:
+            yield f"--{flag}={config[key]}"
+    if needs_v2_block_manager(version):
+        yield "--use-v2-block-manager"
+
+
+def _speculative_flags(
+    spec: SpecDecodeDeploymentSpec, version: EngineVersion, active: ActiveSpeculation
+) -> Iterator[str]:
+    config = speculative_config(
+        active, version, tensor_parallel_size=spec.accelerator.count, max_num_seqs=spec.engine.max_num_seqs
+    )
+    if takes_speculative_config(version):
+        yield f"--speculative-config={json.dumps(config, sort_keys=True, separators=(',', ':'))}"
+    else:
+        yield from _old_speculative_flags(config, version)
+
+
+def _model_flags(spec: SpecDecodeDeploymentSpec, version: EngineVersion) -> Iterator[str]:
     model = spec.model
     yield f"--model={model.name}"
     yield f"--served-model-name={model.served_name or model.name}"
@@ -137,6 +162,8 @@ def _model_flags(spec: SpecDecodeDeploymentSpec) -> Iterator[str]:
     yield f"--dtype={model.dtype}"
     if model.quantization is not None:
         yield f"--quantization={model.quantization}"
+        if needs_load_format(version, model.quantization):
+            yield f"--load-format={model.quantization}"
 
 
 def _memory_flags(spec: SpecDecodeDeploymentSpec, version: EngineVersion, pinned_bytes: int | None) -> Iterator[str]:
@@ -164,15 +191,9 @@ def command_line(
     `active` None is a server without speculation. `pinned_bytes` is the KV cache per GPU that the plan fixes, None when
     the engine sizes it itself.
     """
-    rendered = [*_model_flags(spec), *_memory_flags(spec, version, pinned_bytes)]
+    rendered = [*_model_flags(spec, version), *_memory_flags(spec, version, pinned_bytes)]
     if active is not None:
-        config = speculative_config(
-            active,
-            version,
-            tensor_parallel_size=spec.accelerator.count,
-            max_num_seqs=spec.engine.max_num_seqs,
-        )
-        rendered.append(f"--speculative-config={json.dumps(config, sort_keys=True, separators=(',', ':'))}")
+        rendered += _speculative_flags(spec, version, active)
     rendered += ["--host=0.0.0.0", f"--port={PORT}"]
     extra = [
         f"--{argument.name}" if argument.value is None else f"--{argument.name}={argument.value}"

@@ -37,6 +37,7 @@ class Quantization:
 
 
 _FIRST = EngineVersion(0, 6)
+"""The oldest release that was read; most names are older."""
 _ONLINE_NAMES = EngineVersion(0, 20)  # vllm-project/vllm#38138
 
 # 4 bits, and per group of 128 a 16-bit scale and a 4-bit zero point: 4 + 20/128. It reproduces the 5.68 GiB of
@@ -58,30 +59,41 @@ def _checkpoint(
 _ALL = (
     _online("fp8_per_tensor", 8),
     _online("fp8_per_block", 8),
-    _online("fp8_per_channel", 8, EngineVersion(0, 21)),
-    _online("mxfp8", 8 + _MX_SCALE_BITS, EngineVersion(0, 21)),
-    _online("mxfp4", 4 + _MX_SCALE_BITS, EngineVersion(0, 21)),
+    _online("fp8_per_channel", 8, EngineVersion(0, 24)),
+    _online("mxfp8", 8 + _MX_SCALE_BITS, EngineVersion(0, 19)),
+    # The name is older, but read only the checkpoints of gpt-oss until then.
+    _online("mxfp4", 4 + _MX_SCALE_BITS, EngineVersion(0, 28)),
     # On a 16-bit checkpoint it is the online method, since 0.20 an alias of fp8_per_tensor.
     _online("fp8", 8, _FIRST),
     Quantization("bitsandbytes", Kind.ONLINE, 4.5, _FIRST, gone_in=EngineVersion(0, 28)),
     _checkpoint("awq", _GROUP_128_BITS, family="awq"),
-    _checkpoint("auto_awq", _GROUP_128_BITS, family="awq", since=EngineVersion(0, 29)),
+    _checkpoint("auto_awq", _GROUP_128_BITS, family="awq", since=EngineVersion(0, 24)),
     _checkpoint("awq_marlin", _GROUP_128_BITS, family="awq"),
     _checkpoint("gptq", _GROUP_128_BITS, family="gptq"),
-    _checkpoint("auto_gptq", _GROUP_128_BITS, family="gptq", since=EngineVersion(0, 29)),
+    _checkpoint("auto_gptq", _GROUP_128_BITS, family="gptq", since=EngineVersion(0, 22)),
     _checkpoint("gptq_marlin", _GROUP_128_BITS, family="gptq"),
+    _checkpoint("gptq_marlin_24", _GROUP_128_BITS, family="gptq", gone_in=EngineVersion(0, 16)),
+    _checkpoint(
+        "gptq_bitblas", _GROUP_128_BITS, family="gptq", since=EngineVersion(0, 8, 5), gone_in=EngineVersion(0, 16)
+    ),
+    _checkpoint("marlin", _GROUP_128_BITS, gone_in=EngineVersion(0, 10, 2)),
+    _checkpoint("squeezellm", _GROUP_128_BITS, gone_in=EngineVersion(0, 6, 2)),
+    _checkpoint("qqq", _GROUP_128_BITS, gone_in=EngineVersion(0, 10, 2)),
+    _checkpoint("hqq", _GROUP_128_BITS, since=EngineVersion(0, 6, 5), gone_in=EngineVersion(0, 16)),
+    _checkpoint("auto-round", _GROUP_128_BITS, since=EngineVersion(0, 9), gone_in=EngineVersion(0, 16)),
     # These carry several widths; without weightBytes the widest common one is assumed, so that a plan errs to refusing.
     _checkpoint("compressed-tensors", 8),
-    _checkpoint("modelopt", 8),
-    _checkpoint("modelopt_mixed", 8, family="modelopt", since=EngineVersion(0, 20)),
-    _checkpoint("modelopt_fp4", 4.5, family="modelopt"),
-    _checkpoint("modelopt_mxfp8", 8 + _MX_SCALE_BITS, family="modelopt", since=EngineVersion(0, 20)),
-    _checkpoint("quark", 8),
-    _checkpoint("torchao", 8),
-    _checkpoint("inc", _GROUP_128_BITS),
-    _checkpoint("humming", 8, since=EngineVersion(0, 29)),
-    _checkpoint("gpt_oss_mxfp4", 4 + _MX_SCALE_BITS, family="mxfp4", since=EngineVersion(0, 21)),
-    _checkpoint("deepseek_v4_fp8", 8, family="fp8", since=EngineVersion(0, 25)),
+    _checkpoint("modelopt", 8, since=EngineVersion(0, 6, 2)),
+    _checkpoint("modelopt_mixed", 8, family="modelopt", since=EngineVersion(0, 17)),
+    _checkpoint("nvfp4", 4.5, family="modelopt", since=EngineVersion(0, 8), gone_in=EngineVersion(0, 9)),
+    _checkpoint("modelopt_fp4", 4.5, family="modelopt", since=EngineVersion(0, 9)),
+    _checkpoint("modelopt_mxfp8", 8 + _MX_SCALE_BITS, family="modelopt", since=EngineVersion(0, 16)),
+    _checkpoint("quark", 8, since=EngineVersion(0, 7)),
+    _checkpoint("torchao", 8, since=EngineVersion(0, 8, 4)),
+    _checkpoint("inc", _GROUP_128_BITS, since=EngineVersion(0, 10)),
+    _checkpoint("humming", 8, since=EngineVersion(0, 20)),
+    _checkpoint("gpt_oss_mxfp4", 4 + _MX_SCALE_BITS, family="mxfp4", since=EngineVersion(0, 20)),
+    _checkpoint("deepseek_v4_fp8", 8, family="fp8", since=EngineVersion(0, 20)),
     _checkpoint("fbgemm_fp8", 8),
     _checkpoint("gguf", 8, gone_in=EngineVersion(0, 24)),
 )
@@ -121,7 +133,7 @@ def checkpoint_problem(quantization: Quantization, checkpoint: str | None, field
             field,
             quantization.name,
             "the checkpoint is in 16 bit and this method only reads checkpoints made for it; name such a repository, "
-            "or use a method that quantises while it loads, for example fp8_per_tensor",
+            "or use a method that quantises while it loads: fp8_per_tensor, before vLLM 0.20 fp8",
         )
     if checkpoint is not None and not _reads(quantization, checkpoint):
         return Problem(

@@ -33,8 +33,8 @@ class EngineVersion:
 
 NEWEST_KNOWN = EngineVersion(0, 33, 0)
 
-OLDEST_SUPPORTED = EngineVersion(0, 8, 5)
-"""First release whose V1 engine exposes `vllm:spec_decode_num_drafts`; without it acceptance cannot be watched."""
+OLDEST_SUPPORTED = EngineVersion(0, 6, 0)
+"""First release whose arguments, memory rules and metric names were read."""
 
 
 def from_image(image: str) -> EngineVersion | None:
@@ -69,8 +69,8 @@ def too_old(version: EngineVersion) -> Problem | None:
     return Problem(
         "spec.engine.version",
         str(version),
-        f"vLLM {OLDEST_SUPPORTED} is the oldest version whose acceptance can be watched (it has no "
-        "vllm:spec_decode_num_drafts before); use a newer image, for example vllm/vllm-openai:v0.32.0",
+        f"vLLM {OLDEST_SUPPORTED} is the oldest version whose flags, memory and metrics are known here; use a newer "
+        "image, for example vllm/vllm-openai:v0.32.0",
     )
 
 
