@@ -71,6 +71,10 @@ GOOD = (
     good("the good resource itself"),
     good("the least that can be written", **{"spec.speculation": ABSENT, "spec.replicas": ABSENT}),
     good("n-gram needs no draft", **NGRAM),
+    good("typical acceptance with vLLM's own bounds", **{"spec.speculation.typicalAcceptance": {}}),
+    good("typical acceptance with other bounds", **{
+        "spec.speculation.typicalAcceptance": {"posteriorThreshold": "0.2", "posteriorAlpha": "1"}}),
+    good("a draft with a cache type of its own", **{"spec.speculation.draft.kvCacheDtype": "fp8"}),
     good("the head of mtp ships with the target", **{"spec.speculation": {"method": "mtp", "numSpeculativeTokens": 1}}),
     good("no replicas at all", **{"spec.replicas": 0}),
     good("a name of 45 characters", **{"metadata.name": "a" * 45}),
@@ -84,6 +88,11 @@ GOOD = (
     good("facts of an unknown model", **{"spec.model.facts": FACTS}),
     good("facts with the bytes on disk", **{
         "spec.model.facts": FACTS, "spec.model.facts.parameters": ABSENT, "spec.model.facts.weightBytes": "16Gi"}),
+    good("facts of a model with windows", **{
+        "spec.model.facts": FACTS | {"slidingWindow": 1024, "numSlidingLayers": 32, "partialRotaryFactor": "0.5"}}),
+    good("facts of a model with a latent", **{"spec.model.facts": FACTS | {"kvLoraRank": 512, "qkRopeHeadDim": 64}}),
+    good("facts of a quantised model with experts", **{"spec.model.facts": FACTS | {
+        "numExperts": 8, "numExpertsPerTok": 8, "moeIntermediateSize": 768, "quantization": "compressed-tensors"}}),
     good("an argument with a value", **argument("seed", "42")),
     good("an argument with a negative number", **argument("seed", "-1")),
     good("a switch", **argument("enable-prefix-caching")),
@@ -213,6 +222,10 @@ _ENGINE = (
          ("spec.accelerator.product", "at least 1 character"), ("spec.accelerator.product", "at least 1 chars")),
     no_choice("a data type that vLLM has not", "spec.model.dtype", "fp32"),
     no_choice("a KV cache type that vLLM has not", "spec.engine.kvCacheDtype", "int4"),
+    no_choice("a cache type of the draft that vLLM has not", "spec.speculation.draft.kvCacheDtype", "int4"),
+    worded("a threshold above one", "spec.speculation.typicalAcceptance.posteriorThreshold", "1.5", A_FRACTION),
+    worded("a scale of nothing", "spec.speculation.typicalAcceptance.posteriorAlpha", "0", A_FRACTION),
+    unknown("a typical acceptance of another kind", "spec.speculation.typicalAcceptance.method"),
     no_choice("an action that is none", "spec.guard.action", "Delete"),
     no_choice("a method that vLLM has not", "spec.speculation.method", "lookahead"),
     rule("a path outside the cache mount", "must lie below the cache mount", **{
@@ -226,6 +239,20 @@ _ENGINE = (
         "spec.model.facts": {key: value for key, value in FACTS.items() if key != "parameters"}}),
     rule("facts whose heads do not divide the width", "headDim is required", **{
         "spec.model.facts": FACTS | {"numAttentionHeads": 33}}),
+    rule("a window that no layer has", "slidingWindow (tokens) and numSlidingLayers", **{
+        "spec.model.facts": FACTS | {"slidingWindow": 1024}}),
+    rule("layers with a window of no width", "slidingWindow (tokens) and numSlidingLayers", **{
+        "spec.model.facts": FACTS | {"numSlidingLayers": 16}}),
+    rule("more layers with a window than layers", "numSlidingLayers must be at most numHiddenLayers", **{
+        "spec.model.facts": FACTS | {"slidingWindow": 1024, "numSlidingLayers": 33}}),
+    rule("a latent without its rotated part", "kvLoraRank and qkRopeHeadDim must be set together", **{
+        "spec.model.facts": FACTS | {"kvLoraRank": 512}}),
+    rule("experts of no width", "numExperts, numExpertsPerTok and moeIntermediateSize must be set together", **{
+        "spec.model.facts": FACTS | {"numExperts": 8, "numExpertsPerTok": 2}}),
+    rule("a width of no experts", "numExperts, numExpertsPerTok and moeIntermediateSize must be set together", **{
+        "spec.model.facts": FACTS | {"moeIntermediateSize": 768}}),
+    rule("a token that visits more experts than there are", "numExpertsPerTok must be at most numExperts", **{
+        "spec.model.facts": FACTS | {"numExperts": 8, "numExpertsPerTok": 9, "moeIntermediateSize": 768}}),
 )  # fmt: skip
 
 _REFUSED_NAMES = (

@@ -28,6 +28,7 @@ STATUS: dict[str, Any] = {
                 "fits": True,
                 "kvCache": "30Gi",
                 "kvCacheTokens": 160_000,
+                "measuredKvCacheTokens": 158_000,
                 "requestsAtMaxModelLen": "19.5",
                 "ledger": [{"name": "targetWeights", "size": "-34Gi"}],
             },
@@ -35,6 +36,18 @@ STATUS: dict[str, Any] = {
         ],
         "advice": [{"reason": "RevisionNotPinned", "message": "a sentence"}],
     },
+    "calibration": [
+        {
+            "shape": "5ca1ab1e00",
+            "specHash": "0123456789",
+            "mode": "QuantizedDraft",
+            "plannedKvCache": "30720Mi",
+            "measuredKvCache": "30208Mi",
+            "errorPercent": "1.7",
+            "nonKvCache": "43520Mi",
+            "at": "2026-11-22T10:30:00Z",
+        }
+    ],
     "observed": {
         "mode": "NGram",
         "window": "5m",

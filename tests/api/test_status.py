@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 from api.samples import STATUS
+from pydantic import ValidationError
 
 from specdecode.api.status import ConditionStatus, ConditionType, SpecDecodeDeploymentStatus, rfc3339
 
@@ -23,7 +24,14 @@ def test_the_sample_sets_every_field() -> None:
 
 
 def test_nothing_is_written_as_nothing() -> None:
-    assert SpecDecodeDeploymentStatus().to_wire() == {"history": [], "conditions": []}
+    assert SpecDecodeDeploymentStatus().to_wire() == {"calibration": [], "history": [], "conditions": []}
+
+
+@pytest.mark.parametrize("size", ["", "30Gi", "1.5Mi", "Mi", "30720Mi or so"])
+def test_a_size_that_later_plans_could_not_read_back_is_refused(size: str) -> None:
+    bad = {**STATUS["calibration"][0], "nonKvCache": size}
+    with pytest.raises(ValidationError):
+        SpecDecodeDeploymentStatus.model_validate({"calibration": [bad]})
 
 
 def test_fields_of_another_version_are_dropped() -> None:

@@ -78,6 +78,8 @@ class DraftSpec(ApiModel):
     quantization: QuantizationName | None = None
     """As vLLM spells it. Quantise the draft before you relax the model family; the operator takes it back when it
     costs acceptance. Omitted: as the checkpoint is."""
+    kv_cache_dtype: KvCacheDtype | None = None
+    """How the draft's own KV cache is stored; vLLM 0.26 and newer. Omitted: as the target's."""
     facts: ModelFactsSpec | None = None
     """What the plan must know of the draft, when neither the catalogue nor the hub does."""
 
@@ -195,6 +197,17 @@ class NgramSpec(ApiModel):
     """Longest n-gram that is looked up, in tokens."""
 
 
+class TypicalAcceptanceSpec(ApiModel):
+    """The typical-acceptance sampler: a token is accepted when the target finds it likely enough, not only when the
+    target would have said it. It is lossy, and only the first engine generation (up to vLLM 0.9.2) has it.
+    """
+
+    posterior_threshold: Fraction = "0.09"
+    """Lower bound on the target's probability of an accepted token, as a decimal string in (0, 1]."""
+    posterior_alpha: Fraction = "0.3"
+    """Scale of the bound that follows the entropy, as a decimal string in (0, 1]. Usually the root of the threshold."""
+
+
 class SpeculationSpec(ApiModel):
     """How tokens are proposed, and what may run instead. Speculation shortens the time per output token, not the time
     to the first one, and pays least when many requests run at once: measure at production temperature and load.
@@ -249,6 +262,8 @@ class SpeculationSpec(ApiModel):
     """The draft model or head. A draft a tenth of the target's size, of the same family and tokenizer, pays most."""
     ngram: NgramSpec = NgramSpec()
     """Used by method `ngram` and by the fallback `NGram`. Needs no memory and fits summarising and retrieval."""
+    typical_acceptance: TypicalAcceptanceSpec | None = None
+    """Accept by likelihood instead of by rejection sampling. Lossy; refused where the engine does not have it."""
     fallbacks: Annotated[tuple[Fallback, ...], *set_list(max_items=2)] = ()
     """What may run instead, best first. `Off` is always last and never written. A mode that does not fit into memory
     is no fallback."""

@@ -13,6 +13,8 @@ from specdecode.api.vocabulary import Mode
 
 HISTORY_LIMIT = 10
 """Entries kept in `history`."""
+CALIBRATION_LIMIT = 2 * len(Mode)
+"""Entries kept in `calibration`: for every mode what the plan in force uses and what was measured under it."""
 
 
 def rfc3339(moment: datetime) -> str:
@@ -22,6 +24,9 @@ def rfc3339(moment: datetime) -> str:
 
 Timestamp = Annotated[datetime, PlainSerializer(rfc3339, return_type=str)]
 """UTC, whole seconds."""
+
+Mebibytes = Annotated[str, Field(pattern=r"^-?[0-9]{1,12}Mi$")]
+"""A Quantity that later plans read back."""
 
 
 class ConditionType(StrEnum):
@@ -91,6 +96,8 @@ class ModePlanStatus(StatusModel):
     """Memory per GPU that is left for the KV cache."""
     kv_cache_tokens: int | None = None
     """Tokens that the KV cache of one replica holds."""
+    measured_kv_cache_tokens: int | None = None
+    """The same as the running engine sized it. Absent until it was measured under this spec."""
     requests_at_max_model_len: str | None = None
     """Requests of maxModelLen tokens that fit at once."""
     ledger: tuple[LedgerLineStatus, ...] | None = None
@@ -119,6 +126,29 @@ class PlanStatus(StatusModel):
     """The ladder."""
     advice: tuple[AdviceStatus, ...] = ()
     """What a careful colleague would say."""
+
+
+class CalibrationStatus(StatusModel):
+    """What an engine really took. Later specs of the same shape are planned with it, the one it was measured under
+    is not: what runs is never changed by being measured.
+    """
+
+    shape: str
+    """Digest of what decides the memory beside the KV cache: image, models, limits, accelerator, speculation."""
+    spec_hash: str
+    """The spec it was measured under."""
+    mode: Mode
+    """The mode that ran."""
+    planned_kv_cache: Mebibytes
+    """Per GPU, as the plan has it without any measurement."""
+    measured_kv_cache: Mebibytes
+    """Per GPU, as the engine sized it; the smallest of its pods."""
+    error_percent: str
+    """100 x (planned - measured) / measured, one decimal. Positive: the plan promised more than there is."""
+    non_kv_cache: Mebibytes
+    """Per GPU: the budget less the measured KV cache. This is what later plans use."""
+    at: Timestamp
+    """When it was measured."""
 
 
 class Bounds(StatusModel):
@@ -296,6 +326,14 @@ class SpecDecodeDeploymentStatus(StatusModel):
     """Label selector of the pods, for autoscalers."""
     plan: PlanStatus | None = None
     """The memory plan."""
+    calibration: Annotated[
+        tuple[CalibrationStatus, ...],
+        Field(
+            max_length=CALIBRATION_LIMIT,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["shape", "specHash"]},
+        ),
+    ] = ()
+    """The plan against running engines, newest first."""
     observed: ObservedStatus | None = None
     """The last measurement that mattered."""
     baseline: BaselineStatus | None = None

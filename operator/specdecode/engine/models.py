@@ -1,163 +1,130 @@
-"""What the plan must know of a model: dimensions and weights, from the spec or from the shipped catalogue.
+"""What the plan must know of a model: the spec's facts, the shipped catalogue, or what was looked up before.
 
-Lookup is by exact repository name: a near miss is another model. It reads no hub and no mounted path.
+This module reads no hub and no mounted path.
 """
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import cache
-from importlib import resources
-from typing import Any
-
-from pydantic.alias_generators import to_snake
+from dataclasses import replace
+from decimal import Decimal
 
 from specdecode.api.facts import ModelFactsSpec
 from specdecode.api.resource import Problem
 from specdecode.api.values import bytes_of
-from specdecode.engine.quantization import UNQUANTIZED_BITS
+from specdecode.engine import architectures
+from specdecode.engine.catalogue import catalogue, refused_models
+from specdecode.engine.facts import BYTES_16_BIT, DERIVED_HEAD, ModelFacts, derived_head
+from specdecode.engine.quantization import QUANTIZATIONS, UNQUANTIZED_BITS
 
-BYTES_16_BIT = 2
+__all__ = [
+    "BYTES_16_BIT",
+    "DERIVED_HEAD",
+    "ModelFacts",
+    "architecture_problem",
+    "catalogue",
+    "derived_head",
+    "from_spec",
+    "model_facts",
+    "refused_models",
+]
 
+_LARGEST_FACTOR = 2
+"""Between a stated count of weights and that of the dimensions; what a formula leaves out is far less."""
 
-@dataclass(frozen=True)
-class ModelFacts:
-    """Facts of one checkpoint, named like the keys of its config.json."""
-
-    name: str
-    architecture: str
-    family: str | None
-    """Models of one family share tokenizer and training; a draft of another family is accepted less."""
-    num_hidden_layers: int
-    hidden_size: int
-    intermediate_size: int
-    """Of the experts that one token visits, all together, for a mixture of experts."""
-    num_attention_heads: int
-    num_key_value_heads: int
-    head_dim: int
-    vocab_size: int
-    source: str
-    """Where the facts come from."""
-    max_position_embeddings: int | None = None
-    tie_word_embeddings: bool = False
-    draft_vocab_size: int | None = None
-    """Rows of an EAGLE-3 head's own lm_head."""
-    parameters: int | None = None
-    weight_bytes: int | None = None
-    """What the weights take as served; overrules `parameters`."""
-    quantization: str | None = None
-    """`quant_method` of the checkpoint; None is 16 bit."""
-    weight_bits: float = UNQUANTIZED_BITS
-    """Per weight of a linear layer in the checkpoint."""
-    num_experts: int = 0
-    sliding_window: int | None = None
-    """Tokens that a sliding layer attends to."""
-    num_sliding_layers: int = 0
-    """Of `num_hidden_layers`, those with a window."""
-    sliding_num_key_value_heads: int | None = None
-    """KV heads of the sliding layers, where they differ from the others (Gemma 4)."""
-    sliding_head_dim: int | None = None
-    """Head width of the sliding layers, where it differs."""
-    kv_lora_rank: int | None = None
-    """Width of the latent that MLA caches instead of keys and values; None is ordinary attention."""
-    qk_rope_head_dim: int | None = None
-    """Rotary part that MLA caches beside the latent."""
-    rotary_dim: int | None = None
-    """Width of the rotary table where only a part of a head is rotated; None is the whole head."""
-    is_multimodal: bool = False
-    """Whether an encoder for images or sound is loaded and profiled as well."""
-
-    @property
-    def is_head(self) -> bool:
-        """Whether it is a head that borrows the target's embedding, and its lm_head unless it has a smaller one."""
-        return "eagle" in self.architecture.lower() or self.architecture == DERIVED_HEAD
-
-    def splits_over(self, gpus: int) -> bool:
-        """Whether vLLM can shard it: query heads are split, KV heads are split, or replicated when there are fewer."""
-        kv_heads = self.num_key_value_heads
-        return self.num_attention_heads % gpus == 0 and (kv_heads % gpus == 0 or gpus % kv_heads == 0)
-
-    @property
-    def embedding_parameters(self) -> int:
-        """Weights of embedding and lm_head, which quantisation leaves in 16 bit."""
-        if self.is_head:
-            return (self.draft_vocab_size or 0) * self.hidden_size
-        return self.vocab_size * self.hidden_size * (1 if self.tie_word_embeddings else 2)
-
-    @property
-    def linear_parameters(self) -> int:
-        """Weights that quantisation shrinks; derived from the size on disk when only that is known."""
-        if self.parameters is not None:
-            return max(0, self.parameters - self.embedding_parameters)
-        linear_bytes = max(0, (self.weight_bytes or 0) - self.embedding_parameters * BYTES_16_BIT)
-        return int(linear_bytes * 8 / self.weight_bits)
-
-    @property
-    def total_parameters(self) -> int:
-        """All weights."""
-        return self.parameters or self.linear_parameters + self.embedding_parameters
+_FEWEST_BYTES, _MOST_BYTES = Decimal("0.25"), Decimal(5)
+"""Per weight in a checkpoint: 2 bits, and 32 with room for scales."""
 
 
-DERIVED_HEAD = "OneLayerOfTheTarget"
-"""Stand-in architecture of a multi-token-prediction head that ships inside the target's checkpoint."""
+def _quantization_bits(name: str | None) -> float:
+    method = QUANTIZATIONS.get(name or "")
+    return UNQUANTIZED_BITS if method is None else method.bits
 
 
-def derived_head(target: ModelFacts) -> ModelFacts:
-    """Facts of a head inside the target's checkpoint: one decoder layer of the target, embedding shared."""
-    return replace(
-        target,
-        name=f"{target.name} (its own head)",
-        architecture=DERIVED_HEAD,
-        num_hidden_layers=1,
-        num_sliding_layers=0,
-        parameters=target.linear_parameters // target.num_hidden_layers,
-        weight_bytes=None,
-        draft_vocab_size=None,
-        source="one layer of the target, whose checkpoint holds the head",
-    )
+def _visited_width(facts: ModelFactsSpec) -> int:
+    if facts.moe_intermediate_size is None:
+        return facts.intermediate_size or 4 * facts.hidden_size
+    return max((facts.num_experts_per_tok or 1) * facts.moe_intermediate_size, facts.intermediate_size or 0)
 
 
 def from_spec(name: str, facts: ModelFactsSpec) -> ModelFacts:
     """The facts that a user wrote."""
+    head_dim = facts.head_dim or facts.hidden_size // facts.num_attention_heads
+    factor = facts.partial_rotary_factor
     return ModelFacts(
         name=name,
         architecture=facts.architecture,
         family=facts.family,
         num_hidden_layers=facts.num_hidden_layers,
         hidden_size=facts.hidden_size,
-        intermediate_size=facts.intermediate_size or 4 * facts.hidden_size,
+        intermediate_size=_visited_width(facts),
         num_attention_heads=facts.num_attention_heads,
         num_key_value_heads=facts.num_key_value_heads,
-        head_dim=facts.head_dim or facts.hidden_size // facts.num_attention_heads,
+        head_dim=head_dim,
         vocab_size=facts.vocab_size,
         max_position_embeddings=facts.max_position_embeddings,
         tie_word_embeddings=facts.tie_word_embeddings,
         parameters=facts.parameters,
         weight_bytes=None if facts.weight_bytes is None else bytes_of(facts.weight_bytes),
+        quantization=facts.quantization,
+        weight_bits=_quantization_bits(facts.quantization),
+        num_experts=facts.num_experts or 0,
+        sliding_window=facts.sliding_window,
+        num_sliding_layers=facts.num_sliding_layers or 0,
+        kv_lora_rank=facts.kv_lora_rank,
+        qk_rope_head_dim=facts.qk_rope_head_dim,
+        rotary_dim=None if factor is None else int(head_dim * Decimal(factor)),
         source="spec",
     )
 
 
-def _entry(name: str, entry: Mapping[str, Any]) -> ModelFacts:
-    values = {to_snake(key): value for key, value in entry.items() if key not in {"names", "source"}}
-    return ModelFacts(name=name, source=f"catalogue: {entry['source']}", **values)
+def architecture_problem(field: str, facts: ModelFacts) -> Problem | None:
+    """Why facts of that architecture cannot be planned; `field` is the path of the model, for example `spec.model`."""
+    return architectures.class_problem(f"{field}.facts.architecture", facts.architecture, facts.architecture)
 
 
-@cache
-def catalogue() -> Mapping[str, ModelFacts]:
-    """Every model that is shipped with its facts, by repository name."""
-    text = resources.files("specdecode.engine").joinpath("data/models.json").read_text(encoding="utf-8")
-    document = json.loads(text)
-    models = {name: _entry(name, entry) for entry in document["models"] for name in entry["names"]}
-    for checkpoint in document["checkpoints"]:
-        models[checkpoint["name"]] = replace(
-            models[checkpoint["of"]],
-            name=checkpoint["name"],
-            quantization=checkpoint["quantization"],
-            weight_bits=checkpoint["weightBits"],
-            source=f"catalogue: {checkpoint['source']}",
+def _is_counted(facts: ModelFactsSpec) -> bool:
+    """Whether the dimensions tell the size: not for a head, nor for experts of which nothing is said."""
+    name = facts.architecture.lower()
+    is_partial = any(mark in name for mark in ("eagle", "dflash", "dspark", "medusa", "speculator", "mtp"))
+    has_experts = any(mark in name for mark in ("moe", "mixtral", "deepseek", "gptoss", "kimi", "llama4", "minimax"))
+    return not is_partial and (facts.num_experts is not None or not has_experts)
+
+
+def _by_dimensions(facts: ModelFactsSpec, known: ModelFacts) -> int:
+    """Roughly: attention as if ordinary, every layer with experts where there are any."""
+    hidden, queries = known.hidden_size, known.num_attention_heads * known.head_dim
+    attention = 2 * hidden * queries + 2 * hidden * known.num_key_value_heads * known.head_dim
+    feed_forward = (facts.num_experts or 1) * (facts.moe_intermediate_size or known.intermediate_size)
+    return known.embedding_parameters + known.num_hidden_layers * (attention + 3 * hidden * feed_forward)
+
+
+def _size_problem(field: str, facts: ModelFactsSpec, known: ModelFacts) -> Problem | None:
+    """A slip of a digit or a unit in what a user wrote, found by the other numbers."""
+    counted = _by_dimensions(facts, known) if _is_counted(facts) else None
+    stated = facts.parameters
+    if stated is not None and counted is not None and not _is_near(stated, counted):
+        return Problem(
+            f"{field}.facts.parameters",
+            str(stated),
+            f"contradicts the dimensions, which give about {counted}; they may differ by a factor of {_LARGEST_FACTOR} "
+            "at most. Check both against config.json and the model card",
         )
-    return models
+    weights, size = stated or counted, known.weight_bytes
+    if weights is None or size is None or _FEWEST_BYTES <= Decimal(size) / weights <= _MOST_BYTES:
+        return None
+    return Problem(
+        f"{field}.facts.weightBytes",
+        str(facts.weight_bytes),
+        f"is {Decimal(size) / weights:.3g} bytes for each of {weights} weights; a checkpoint has {_FEWEST_BYTES} to "
+        f"{_MOST_BYTES}. Add up the sizes of its .safetensors files",
+    )
+
+
+def _is_near(stated: int, counted: int) -> bool:
+    return stated <= _LARGEST_FACTOR * counted and counted <= _LARGEST_FACTOR * stated
+
+
+def _stated(field: str, name: str, facts: ModelFactsSpec) -> ModelFacts | Problem:
+    known = from_spec(name, facts)
+    return architecture_problem(field, known) or _size_problem(field, facts, known) or known
 
 
 def model_facts(
@@ -168,16 +135,19 @@ def model_facts(
     `field` is the path of the model in the spec, for example `spec.model`; the way out is named below it.
     """
     if facts is not None:
-        return from_spec(name, facts)
-    known = catalogue().get(name)
-    return (
-        known
-        or looked_up
-        or Problem(
-            f"{field}.name",
-            name,
-            f"is not in the catalogue, so its memory cannot be planned; copy the keys of its config.json to {field}.facts: "
-            "{architecture: LlamaForCausalLM, numHiddenLayers: 32, hiddenSize: 4096, intermediateSize: 14336, "
-            "numAttentionHeads: 32, numKeyValueHeads: 8, vocabSize: 128256, parameters: 8030261248}",
-        )
+        return _stated(field, name, facts)
+    refused = refused_models().get(name)
+    if refused is not None:
+        return replace(refused, field=f"{field}.name")
+    return catalogue().get(name) or looked_up or _unknown(field, name)
+
+
+def _unknown(field: str, name: str) -> Problem:
+    return Problem(
+        f"{field}.name",
+        name,
+        "is not in the catalogue, so its memory cannot be planned; let it be looked up (--hub, or --models-directory "
+        f"for a mounted cache), or copy the keys of its config.json to {field}.facts: "
+        "{architecture: LlamaForCausalLM, numHiddenLayers: 32, hiddenSize: 4096, intermediateSize: 14336, "
+        "numAttentionHeads: 32, numKeyValueHeads: 8, vocabSize: 128256, parameters: 8030261248}",
     )
