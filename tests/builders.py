@@ -95,6 +95,7 @@ def mode_plan(mode: Mode = Mode.QUANTIZED_DRAFT, **overrides: Any) -> ModePlan:
         requests_at_max_model_len=19.5,
         bytes_per_block=16 * 163840,
         block_size_tokens=16,
+        request_bytes=8192 * 163840,
         shape="shape",
         load_bytes=80 * GIB,
         arguments=("--model=meta-llama/Llama-3.1-70B-Instruct", "--max-model-len=8192", *speculative[mode]),

@@ -40,7 +40,7 @@ def remedies(**overrides: Any) -> tuple[str, ...]:
         pytest.param(
             ONE_QWEN | {"spec.accelerator.memory": "22Gi", "spec.engine.maxModelLen": 32_768},
             (
-                "engine.maxModelLen 26624",
+                "engine.maxModelLen 23552",
                 "engine.kvCacheDtype fp8",
                 "model.quantization fp8_per_tensor",
                 "accelerator.count 2",
@@ -49,10 +49,11 @@ def remedies(**overrides: Any) -> tuple[str, ...]:
         ),
         pytest.param(
             ONE_QWEN
-            | {"spec.accelerator.memory": "17700Mi", "spec.engine.maxModelLen": 1024}
-            | {"spec.engine.maxNumSeqs": 256, "spec.engine.maxNumBatchedTokens": 512},
+            | {"spec.accelerator.memory": "20000Mi", "spec.engine.maxModelLen": 1024}
+            | {"spec.engine.maxNumSeqs": 1024, "spec.engine.maxNumBatchedTokens": 8192},
             (
-                "engine.maxNumSeqs 64",
+                "engine.gpuMemoryUtilization 0.93",
+                "engine.maxNumSeqs 512",
                 "model.quantization fp8_per_tensor",
                 "accelerator.count 2",
             ),
@@ -60,22 +61,28 @@ def remedies(**overrides: Any) -> tuple[str, ...]:
         ),
         pytest.param(
             ONE_QWEN
-            | {"spec.accelerator.memory": "17600Mi", "spec.engine.maxModelLen": 2048}
-            | {"spec.engine.maxNumSeqs": 1, "spec.engine.maxNumBatchedTokens": 2048},
+            | {"spec.accelerator.memory": "18200Mi", "spec.engine.maxModelLen": 1024, "spec.engine.enforceEager": True}
+            | {"spec.engine.maxNumSeqs": 16, "spec.engine.maxNumBatchedTokens": 16_384},
             (
-                "engine.gpuMemoryUtilization 0.93",
-                "engine.maxModelLen 1024",
-                "engine.kvCacheDtype fp8",
+                "engine.maxNumBatchedTokens 8192",
                 "model.quantization fp8_per_tensor",
                 "accelerator.count 2",
             ),
-            id="a little more of the card",
+            id="a large batch on a small card",
         ),
         pytest.param(
             ONE_QWEN
-            | {"spec.accelerator.memory": "21Gi", "spec.engine.maxModelLen": 4096, "spec.engine.maxNumSeqs": 8}
+            | {"spec.accelerator.product": "NVIDIA-GeForce-RTX-4090", "spec.accelerator.memory": "24Gi"}
+            | {"spec.engine.gpuMemoryUtilization": "0.99", "spec.engine.maxModelLen": 4096},
+            ("engine.gpuMemoryUtilization 0.98",),
+            id="a budget that leaves nothing beside it",
+        ),
+        pytest.param(
+            ONE_QWEN
+            | {"spec.accelerator.memory": "22Gi", "spec.engine.maxModelLen": 4096, "spec.engine.maxNumSeqs": 8}
             | {"spec.speculation": WITH_DRAFT},
             (
+                "engine.maxModelLen 1024",
                 "speculation.draft.quantization fp8_per_tensor",
                 "model.quantization fp8_per_tensor",
                 "speculation.method ngram, which loads no draft",

@@ -4,9 +4,12 @@ import re
 
 from specdecode.api.vocabulary import Method, Mode
 from specdecode.engine import version as versions
-from specdecode.engine.arguments import known_arguments
-from specdecode.engine.flags import knows_kv_cache_memory_bytes, trusts_remote_code
-from specdecode.engine.version import EngineVersion
+from specdecode.engine.flags import (
+    knows_kv_cache_memory_bytes,
+    needs_eagle_name,
+    takes_speculative_config,
+    trusts_remote_code,
+)
 from specdecode.plan.review import Review, Said, gb
 from specdecode.plan.types import Advice
 
@@ -40,24 +43,38 @@ def remote_code(review: Review) -> Said:
 
 
 def typical_acceptance(review: Review) -> Said:
-    version = review.workload.version
-    if version >= EngineVersion(0, 10):
+    speculation = review.speculation
+    if speculation is None or speculation.typical_acceptance is None:
         return None
     return Advice(
-        "TypicalAcceptanceGone",
-        f"vLLM {version} still has the typical-acceptance sampler and its thresholds; they were removed after 0.9.2 "
-        "and are never rendered: results that relied on them do not carry over",
+        "TypicalAcceptanceIsLossy",
+        "typicalAcceptance accepts tokens that the target would not have said: answers change, and the acceptance rate "
+        "no longer says how alike draft and target are. It was removed after vLLM 0.9.2, so the gain does not carry "
+        "over; compare the answers, or leave it out",
     )
 
 
-def arguments_unchecked(review: Review) -> Said:
-    extra, version = review.spec.engine.extra_args, review.workload.version
-    if not extra or known_arguments(version) is not None:
+def draft_revision_not_passed(review: Review) -> Said:
+    speculation, version = review.speculation, review.workload.version
+    draft = None if speculation is None else speculation.draft
+    if draft is None or draft.revision is None or takes_speculative_config(version):
         return None
-    names = ", ".join(argument.name for argument in extra)
     return Advice(
-        "ArgumentsNotChecked",
-        f"no list of the arguments of vLLM {version} is shipped, so extraArgs are passed on unchecked: {names}",
+        "DraftRevisionNotPassed",
+        f"vLLM {version} has no argument for the draft's revision (0.8.3 and newer) and loads the default branch of "
+        f"{draft.name}; use a path below the cache mount to pin it",
+    )
+
+
+def eagle_head_by_name(review: Review) -> Said:
+    speculation, version = review.speculation, review.workload.version
+    draft = None if speculation is None or speculation.method is not Method.EAGLE else speculation.draft
+    if draft is None or not needs_eagle_name(version) or "eagle-" in draft.name.lower():
+        return None
+    return Advice(
+        "EagleHeadNotRecognised",
+        f"vLLM {version} knows an EAGLE head by model_type eagle in its config.json, from 0.7.3 on also by 'eagle-' in "
+        f"its name, and takes any other for a draft model: check {draft.name}, or use 0.8.5 or newer",
     )
 
 

@@ -1,7 +1,7 @@
 """Advice on memory: what is large, what does not fit, and what the draft costs. Rules speak; they change nothing."""
 
+from specdecode.api.accelerators import FP8_SINCE
 from specdecode.api.vocabulary import METHODS_WITHOUT_DRAFT, Fallback, Method, Mode
-from specdecode.engine.models import BYTES_16_BIT
 from specdecode.engine.quantization import UNQUANTIZED_BITS, online_fp8
 from specdecode.plan.review import Review, Said, gb, gib
 from specdecode.plan.types import Advice
@@ -9,6 +9,9 @@ from specdecode.plan.types import Advice
 _TARGET_SHARE = 0.70
 _DRAFT_SHARE = 0.15
 _SMALLEST_RATIO, _LARGEST_RATIO = 8.0, 12.0
+_WARM_START_BYTES = 256 * 1024**2
+"""Less is the spread of the formula itself."""
+
 _SERVABLE_SHARE = 0.05
 """4 of 160 GB is not servable: what is left must hold activations, graphs and every request's cache."""
 
@@ -116,7 +119,7 @@ def not_servable(review: Review) -> Said:
 
 def tight(review: Review) -> Said:
     cache = next(line for line in review.requested.ledger if line.name == "kvCache")
-    needed = review.one_request_bytes
+    needed = review.requested.request_bytes
     if not review.requested.fits or cache.low_bytes >= needed:
         return None
     return Advice(
@@ -137,19 +140,49 @@ def fallback_does_not_fit(review: Review) -> Said:
     )
 
 
-def cold_compile(review: Review) -> Said:
-    """A first boot with an empty compile cache profiles an extra copy of the embedding: 5 cold and warm pairs on
-    Qwen3-8B, vLLM 0.29.0, differ by 0.84 GiB.
-    """
-    engine = review.spec.engine
-    if engine.enforce_eager or engine.pin_kv_cache or not review.requested.fits:
+_UNCOUNTED_ARGUMENTS = frozenset(
+    {
+        *("cpu-offload-gb", "num-gpu-blocks-override", "enable-lora", "decode-context-parallel-size"),
+        *("compilation-config", "cudagraph-capture-sizes", "max-cudagraph-capture-size", "performance-mode"),
+        "limit-mm-per-prompt",
+    }
+)
+"""Arguments that change what a GPU holds in a way that no line of the ledger counts."""
+
+
+def uncounted_arguments(review: Review) -> Said:
+    names = [argument.name for argument in review.spec.engine.extra_args if argument.name in _UNCOUNTED_ARGUMENTS]
+    if not names:
         return None
-    target = review.workload.target
-    lost = 2 * target.vocab_size * target.hidden_size * BYTES_16_BIT // review.workload.gpus
     return Advice(
-        "ColdCompileLowersKv",
-        f"the first start with an empty compile cache may have up to {gib(lost)} per GPU less KV cache than planned "
-        f"({lost // review.requested.bytes_per_token} tokens); the next start of the same pod has it back",
+        "ArgumentNotCounted",
+        f"changes the memory in a way that the plan does not count: {', '.join(names)}; compare with "
+        "vllm:cache_config_info after the first start, which also corrects the next plan",
+    )
+
+
+def multimodal(review: Review) -> Said:
+    target = review.workload.target
+    if not target.is_multimodal:
+        return None
+    return Advice(
+        "EncoderNotCounted",
+        f"{target.architecture} also loads and profiles an encoder, whose activations the plan does not count: the "
+        "first start tells, and corrects the next plan",
+    )
+
+
+def warm_start(review: Review) -> Said:
+    """Pods start without a compile cache; one that is kept gives back what the compiler's benchmarks took."""
+    peak = next(line for line in review.requested.ledger if line.name == "activationPeak")
+    gained = peak.high_bytes - peak.bytes
+    if not review.requested.fits or gained < _WARM_START_BYTES:
+        return None
+    return Advice(
+        "WarmStartHasMoreKv",
+        f"planned for a start without a compile cache, as every new pod has it: one with a kept cache has up to "
+        f"{gib(gained)} more KV cache per GPU ({gained // review.requested.bytes_per_token} tokens); pinKvCache is "
+        "immune to the difference",
     )
 
 
@@ -170,13 +203,11 @@ def fp8_without_hardware(review: Review) -> Said:
     speculation = review.speculation
     draft = None if speculation is None else speculation.draft
     names = (review.spec.model.quantization, None if draft is None else draft.quantization)
-    older = ("V100", "T4", "A100", "A10", "A30", "A40", "A6000", "RTX-3090")
-    product = review.spec.accelerator.product
-    is_older = any(product.endswith(card) or f"{card}-" in product or f"{card}G" in product for card in older)
+    is_older = review.workload.gpu.compute_capability < FP8_SINCE
     if not is_older or not any(name is not None and "fp8" in name for name in names):
         return None
     return Advice(
         "Fp8WithoutHardware",
-        f"{product} has no FP8 arithmetic: weights are kept in FP8 and computed in 16 bit, which saves memory and not "
-        f"time; {UNQUANTIZED_BITS:.0f} bit or AWQ may be faster",
+        f"{review.spec.accelerator.product} has no FP8 arithmetic: weights are kept in FP8 and computed in 16 bit, "
+        f"which saves memory and not time; {UNQUANTIZED_BITS:.0f} bit or AWQ may be faster",
     )

@@ -6,9 +6,9 @@ from bisect import bisect_left
 from collections.abc import Iterator
 
 from specdecode.api.values import seconds_of
-from specdecode.engine import metrics
 from specdecode.engine.arguments import limits_batch_size
-from specdecode.engine.flags import batch_limit
+from specdecode.engine.flags import batch_limit, runs_v0
+from specdecode.engine.metrics import edges
 from specdecode.plan.ladder import speculation_of
 from specdecode.plan.review import Review, Said
 from specdecode.plan.types import Advice
@@ -32,12 +32,25 @@ def max_batch_size_unsupported(review: Review) -> Said:
     version = review.workload.version
     if active is None or not limits_batch_size(active, review.spec.engine.max_num_seqs):
         return None
-    if batch_limit(version) is not None:
+    if batch_limit(version, active.method) is not None:
         return None
     return Advice(
         "MaxBatchSizeUnsupported",
-        f"vLLM {version} has nothing that stops speculation at a batch size (gone in 0.17, back in 0.24): maxBatchSize "
+        f"vLLM {version} has nothing that stops {active.method} at a batch size (the first engine generation has, and "
+        "0.24 and newer; between them disable_by_batch_size is read and ignored, then gone): maxBatchSize "
         f"{active.max_batch_size} has no effect; lower maxNumSeqs or use an engine of 0.24 or newer",
+    )
+
+
+def slow_acceptance(review: Review) -> Said:
+    """Its logger adds the totals of its life to the counters every five seconds, so that ratios are means over it."""
+    active, version = speculation_of(review.spec, review.requested.mode), review.workload.version
+    if active is None or not runs_v0(version, active.method):
+        return None
+    return Advice(
+        "AcceptanceReactsSlowly",
+        f"method {active.method} runs in the first engine generation of vLLM {version}, whose counters are means over "
+        "the life of the engine: the guard sees a fall of acceptance late; latency limits react at once",
     )
 
 
@@ -64,27 +77,27 @@ def no_latency_limit(review: Review) -> Said:
     )
 
 
-def _edge_sentence(name: str, limit: str, edges: tuple[float, ...]) -> str | None:
+def _edge_sentence(name: str, limit: str, known: tuple[float, ...]) -> str | None:
     seconds = seconds_of(limit)
-    if seconds < edges[0]:
-        return f"{name} {limit} is below the first edge ({edges[0] * 1000:g} ms): it cannot be seen, use the mean"
-    if seconds in edges:
+    if seconds < known[0]:
+        return f"{name} {limit} is below the first edge ({known[0] * 1000:g} ms): it cannot be seen, use the mean"
+    if seconds in known:
         return None
-    if seconds > edges[-1]:
-        return f"{name} {limit} is above the last edge ({edges[-1]:g} s): it can never be exceeded for sure"
-    above = bisect_left(edges, seconds)
-    low, high = edges[above - 1] * 1000, edges[above] * 1000
+    if seconds > known[-1]:
+        return f"{name} {limit} is above the last edge ({known[-1]:g} s): it can never be exceeded for sure"
+    above = bisect_left(known, seconds)
+    low, high = known[above - 1] * 1000, known[above] * 1000
     return f"{name} {limit} lies between {low:g} ms and {high:g} ms and is judged as exceeded only beyond {high:g} ms"
 
 
 def _off_edges(review: Review) -> Iterator[str]:
-    latency = review.guard.latency
-    for name, limit, edges in (
-        ("tpotP99", latency.tpot_p99, metrics.TPOT_EDGES_SECONDS),
-        ("ttftP99", latency.ttft_p99, metrics.TTFT_EDGES_SECONDS),
-        ("e2eP99", latency.e2e_p99, metrics.E2E_EDGES_SECONDS),
+    latency, known = review.guard.latency, edges(review.workload.version)
+    for name, limit, of_histogram in (
+        ("tpotP99", latency.tpot_p99, known.tpot_seconds),
+        ("ttftP99", latency.ttft_p99, known.ttft_seconds),
+        ("e2eP99", latency.e2e_p99, known.e2e_seconds),
     ):
-        sentence = None if limit is None else _edge_sentence(name, limit, edges)
+        sentence = None if limit is None else _edge_sentence(name, limit, of_histogram)
         if sentence is not None:
             yield sentence
 

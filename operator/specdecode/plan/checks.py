@@ -8,19 +8,30 @@ from collections.abc import Callable, Iterator
 
 from specdecode.api.resource import Problem, Rejection
 from specdecode.api.vocabulary import Fallback, Method
-from specdecode.engine.arguments import extra_argument_problem
-from specdecode.engine.flags import method_problem
+from specdecode.engine.flags import (
+    built_in_head_problem,
+    has_typical_acceptance,
+    knows_draft_kv_cache_dtype,
+    method_problem,
+    runs_v0,
+)
 from specdecode.engine.models import ModelFacts
-from specdecode.engine.quantization import QUANTIZATIONS, Kind, checkpoint_problem, find
+from specdecode.engine.parser import choice_problem, extra_argument_problem
+from specdecode.engine.quantization import QUANTIZATIONS, Kind, checkpoint_problem, find, online_fp8
 from specdecode.plan.workload import Workload
 
 Found = Iterator[Problem]
+
+_CHUNKED_BEYOND_TOKENS = 32_768
+"""Context above which the first engine generation cuts prompts by itself (`EngineArgs._set_default_args_v0`)."""
 
 
 def _method(workload: Workload) -> Found:
     speculation = workload.spec.speculation
     if speculation is not None:
         problem = method_problem(workload.version, speculation.method)
+        if problem is None and speculation.method is Method.MTP and speculation.draft is None:
+            problem = built_in_head_problem(workload.version, workload.target.architecture)
         if problem is not None:
             yield problem
 
@@ -58,7 +69,8 @@ def _fallback(workload: Workload) -> Found:
             "spec.speculation.fallbacks",
             Fallback.DRAFT,
             f"the checkpoint of {speculation.draft.name} is itself quantised, so the draft cannot be loaded without "
-            "its quantisation; remove Draft, or name the 16-bit repository with a method such as fp8_per_tensor",
+            "its quantisation; remove Draft, or name the 16-bit repository with method "
+            f"{online_fp8(workload.version)}",
         )
 
 
@@ -112,6 +124,62 @@ def _batch(workload: Workload) -> Found:
         )
 
 
+def _first_generation_modes(workload: Workload) -> Iterator[Method | None]:
+    """Methods of the modes that the first engine generation runs; None is plain vLLM."""
+    speculation = workload.spec.speculation
+    methods: list[Method | None] = [None]
+    if speculation is not None:
+        methods.append(speculation.method)
+        if Fallback.NGRAM in speculation.fallbacks:
+            methods.append(Method.NGRAM)
+    yield from (method for method in methods if runs_v0(workload.version, method))
+
+
+def _prefill(workload: Workload) -> Found:
+    engine = workload.spec.engine
+    if engine.max_num_batched_tokens >= engine.max_model_len:
+        return
+    if any(argument.name == "enable-chunked-prefill" for argument in engine.extra_args):
+        return
+    methods = tuple(_first_generation_modes(workload))
+    # Plain vLLM of that generation turns it on by itself for a long context.
+    if methods and not (methods == (None,) and engine.max_model_len > _CHUNKED_BEYOND_TOKENS):
+        yield Problem(
+            "spec.engine.maxNumBatchedTokens",
+            str(engine.max_num_batched_tokens),
+            f"must be at least maxModelLen ({engine.max_model_len}): the first engine generation, which vLLM "
+            f"{workload.version} runs here, takes a prompt in one step; raise it or lower maxModelLen",
+        )
+
+
+def _cache_dtypes(workload: Workload) -> Found:
+    version, engine, speculation = workload.version, workload.spec.engine, workload.spec.speculation
+    problem = choice_problem(version, "kv-cache-dtype", engine.kv_cache_dtype, "spec.engine.kvCacheDtype")
+    if problem is not None:
+        yield problem
+    draft = None if speculation is None else speculation.draft
+    if draft is not None and draft.kv_cache_dtype is not None and not knows_draft_kv_cache_dtype(version):
+        yield Problem(
+            "spec.speculation.draft.kvCacheDtype",
+            draft.kv_cache_dtype,
+            f"vLLM {version} stores the draft's cache as the target's, 0.26 is the first release with a type of its "
+            "own; leave it out or use a newer engine",
+        )
+
+
+def _typical_acceptance(workload: Workload) -> Found:
+    version, speculation = workload.version, workload.spec.speculation
+    if speculation is None or speculation.typical_acceptance is None:
+        return
+    if not has_typical_acceptance(version, speculation.method):
+        yield Problem(
+            "spec.speculation.typicalAcceptance",
+            speculation.typical_acceptance.posterior_threshold,
+            f"vLLM {version} runs {speculation.method} without the typical-acceptance sampler: only the first engine "
+            "generation has it, gone after 0.9.2; leave it out, today's sampling loses nothing",
+        )
+
+
 def _arguments(workload: Workload) -> Found:
     for argument in workload.spec.engine.extra_args:
         problem = extra_argument_problem(workload.version, argument)
@@ -127,6 +195,9 @@ CHECKS: tuple[tuple[str, Callable[[Workload], Found]], ...] = (
     ("TensorParallelSizeInvalid", _heads),
     ("ContextTooLong", _context),
     ("BatchTooSmall", _batch),
+    ("BatchTooSmall", _prefill),
+    ("CacheTypeNotInVersion", _cache_dtypes),
+    ("TypicalAcceptanceNotInVersion", _typical_acceptance),
     ("ArgumentUnknown", _arguments),
 )
 """Reason and check; the first that finds something gives the rejection its reason."""

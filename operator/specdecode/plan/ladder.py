@@ -29,6 +29,7 @@ def speculation_of(spec: SpecDecodeDeploymentSpec, mode: Mode) -> ActiveSpeculat
     if speculation is None or mode is Mode.OFF:
         return None
     draft = None if mode is Mode.NGRAM else speculation.draft
+    typical = speculation.typical_acceptance
     return ActiveSpeculation(
         method=_method(speculation, mode),
         num_speculative_tokens=speculation.num_speculative_tokens,
@@ -36,6 +37,9 @@ def speculation_of(spec: SpecDecodeDeploymentSpec, mode: Mode) -> ActiveSpeculat
         draft_name=None if draft is None else draft.name,
         draft_revision=None if draft is None else draft.revision,
         draft_quantization=draft.quantization if draft is not None and mode is Mode.QUANTIZED_DRAFT else None,
+        draft_kv_cache_dtype=None if draft is None else draft.kv_cache_dtype,
+        posterior_threshold=None if typical is None else typical.posterior_threshold,
+        posterior_alpha=None if typical is None else typical.posterior_alpha,
         prompt_lookup_min=speculation.ngram.prompt_lookup_min,
         prompt_lookup_max=speculation.ngram.prompt_lookup_max,
     )

@@ -1,22 +1,25 @@
 """The memory ledger of one mode on one GPU.
 
-Two sums stand in one list. The first is the arithmetic people quote, in decimal bytes from the label on the card:
+Three sums stand in one list. The first is the arithmetic people quote, in decimal bytes from the label on the card:
 `memory` + `quotedWeights` = `left`. The second is what vLLM does: `budget` + weights + `rotaryCaches` +
-`activationPeak` + `nonTorch` + `cudaGraphs` + `safety` = `kvCache`. It counts and does not judge.
+`activationPeak` + `buffers` + `nonTorch` + `cudaGraphs` + `calibration` + `safety` = `kvCache`. The third is the card:
+`total` less the budget, + `outsideBudget` = `spare`. It counts and does not judge.
 """
 
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from specdecode.api.vocabulary import KvCacheDtype, Method, Mode
 from specdecode.engine.arguments import ActiveSpeculation
-from specdecode.engine.flags import counts_cuda_graphs, knows_kv_cache_memory_bytes, uses_v2_runner
-from specdecode.engine.models import ModelFacts
-from specdecode.engine.quantization import QUANTIZATIONS, UNQUANTIZED_BITS
+from specdecode.engine.flags import knows_kv_cache_memory_bytes
+from specdecode.engine.models import BYTES_16_BIT
+from specdecode.engine.profiling import Profiling, Sampler, profiling
 from specdecode.plan import memory
+from specdecode.plan.cache import CacheLayout, cache_layout, layers_of
+from specdecode.plan.estimate import Estimate, sum_of
 from specdecode.plan.ladder import speculation_of
-from specdecode.plan.memory import Estimate, KvShape
+from specdecode.plan.loaded import Loaded, draft_of, target_of
+from specdecode.plan.shape import shape_of
 from specdecode.plan.types import LedgerLine
 from specdecode.plan.workload import Workload
 
@@ -26,7 +29,12 @@ _PIN_MARGIN_BYTES = 150 * 1024**2
 _WITHOUT_DRAFT_CACHE = frozenset({Method.MEDUSA, Method.MLP_SPECULATOR})
 """Methods whose heads attend to nothing of their own."""
 
-_NAMED_SIZE = re.compile(r"(?<![0-9A-Za-z.])([0-9]+(?:\.[0-9]+)?)B(?![0-9A-Za-z])", re.IGNORECASE)
+_KEEPS_HIDDEN_STATES = frozenset({Method.EAGLE, Method.EAGLE3, Method.MTP, Method.DFLASH, Method.DSPARK})
+"""Methods whose head starts from the target's hidden states."""
+
+_RUN_TO_RUN_BYTES = 50 * 1024**2
+"""Equal starts of one engine differ by 0.03 GiB (two boots of one rig on vLLM 0.24.0)."""
+
 
 _ONE_BYTE_CACHES = frozenset({KvCacheDtype.FP8, KvCacheDtype.FP8_E4M3, KvCacheDtype.FP8_E5M2})
 
@@ -38,66 +46,15 @@ class Ledger:
     lines: tuple[LedgerLine, ...]
     kv_cache: Estimate
     """Per GPU; negative when the weights alone are too much."""
-    shape: KvShape
+    spare: Estimate
+    """Per GPU: what is left of the card when everything runs; negative when it runs out of memory beside its budget."""
+    layout: CacheLayout
     load_bytes: int
     """Read by one pod at its start, all GPUs together."""
     is_pinned: bool
     """Whether the plan fixes the size of the KV cache."""
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """One model in the memory of a mode."""
-
-    facts: ModelFacts
-    bits: float
-    """Per weight of a linear layer, as it is kept."""
-
-    @property
-    def kept_bytes(self) -> int:
-        """All GPUs together."""
-        return memory.weight_bytes(self.facts, self.bits)
-
-    @property
-    def read_bytes(self) -> int:
-        """What is read: a 16-bit checkpoint quantised while loading is still read in 16 bit."""
-        return memory.weight_bytes(self.facts, self.facts.weight_bits)
-
-    @property
-    def quoted_bytes(self) -> int:
-        """The arithmetic people quote: the size in the name times the bytes per weight, "70B in INT8 is 70 GB"."""
-        if self.facts.parameters is None and self.facts.weight_bytes is not None:
-            return self.kept_bytes
-        return int(quoted_parameters(self.facts) * round(self.bits) / 8)
-
-
-def quoted_parameters(facts: ModelFacts) -> int:
-    """The size in a model's name, when it is within 15 % of its weights; else the weights."""
-    exact = facts.total_parameters
-    found = _NAMED_SIZE.search(facts.name.rpartition("/")[2].replace("-", " "))
-    if found is None:
-        return exact
-    named = int(float(found.group(1)) * 1000**3)
-    return named if abs(named - exact) <= 0.15 * exact else exact
-
-
-def _bits(facts: ModelFacts, quantization: str | None) -> float:
-    """Bits per linear weight: those of the checkpoint, unless a method quantises 16 bit while it loads."""
-    if quantization is None or facts.weight_bits != UNQUANTIZED_BITS:
-        return facts.weight_bits
-    return QUANTIZATIONS[quantization].bits
-
-
-def target_of(workload: Workload) -> Loaded:
-    """The target as it is kept in memory."""
-    return Loaded(workload.target, _bits(workload.target, workload.spec.model.quantization))
-
-
-def draft_of(workload: Workload, active: ActiveSpeculation | None) -> Loaded | None:
-    """The draft of a mode as it is kept in memory; None when the mode loads none."""
-    if active is None or not active.loads_weights or workload.draft is None:
-        return None
-    return Loaded(workload.draft, _bits(workload.draft, active.draft_quantization))
+    shape: str
+    """See `ModePlan.shape`."""
 
 
 def _gives(name: str, amount: Estimate, source: str) -> LedgerLine:
@@ -109,10 +66,7 @@ def _takes(name: str, amount: Estimate, source: str) -> LedgerLine:
 
 
 def _sum(lines: Iterable[LedgerLine]) -> Estimate:
-    added = tuple(lines)
-    return Estimate(
-        sum(line.low_bytes for line in added), sum(line.bytes for line in added), sum(line.high_bytes for line in added)
-    )
+    return sum_of(Estimate(line.low_bytes, line.bytes, line.high_bytes) for line in lines)
 
 
 def _quoted_lines(workload: Workload, models: tuple[Loaded, ...]) -> tuple[LedgerLine, ...]:
@@ -140,83 +94,221 @@ def _weight_lines(workload: Workload, target: Loaded, draft: Loaded | None) -> t
     )
 
 
-def _activation_peak(workload: Workload, draft: Loaded | None, *, v2_runner: bool) -> LedgerLine:
-    engine = workload.spec.engine
-    peak = memory.sampler_peak(engine.max_num_seqs, workload.target.vocab_size, v2_runner=v2_runner)
-    for facts in (workload.target, None if draft is None else draft.facts):
-        if facts is not None:
-            peak = peak.larger_of(memory.forward_peak(facts, engine.max_num_batched_tokens, workload.gpus))
+@dataclass(frozen=True)
+class _Mode:
+    """One mode of a workload, with everything its lines are counted from."""
+
+    workload: Workload
+    active: ActiveSpeculation | None
+    target: Loaded
+    draft: Loaded | None
+    rules: Profiling
+
+    @property
+    def models(self) -> tuple[Loaded, ...]:
+        """What is loaded."""
+        return (self.target,) if self.draft is None else (self.target, self.draft)
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the plan fixes the size of the KV cache."""
+        workload = self.workload
+        return workload.spec.engine.pin_kv_cache and knows_kv_cache_memory_bytes(workload.version)
+
+
+def _mode(workload: Workload, mode: Mode) -> _Mode:
+    active = speculation_of(workload.spec, mode)
+    method = None if active is None else active.method
+    rules = profiling(workload.version, method, workload.target.architecture, workload.gpu.compute_capability)
+    if any(argument.name == "disable-hybrid-kv-cache-manager" for argument in workload.spec.engine.extra_args):
+        rules = replace(rules, batches_in_flight=0)
+    return _Mode(workload, active, target_of(workload), draft_of(workload, active), rules)
+
+
+def _steady_peak(mode: _Mode) -> Estimate:
+    engine = mode.workload.spec.engine
+    tokens, gpus = engine.max_num_batched_tokens, mode.workload.gpus
+    peak = memory.sampler_peak(
+        mode.target.facts, mode.rules.sampler, max_num_seqs=engine.max_num_seqs, batched_tokens=tokens
+    )
+    is_compiled = _is_compiled(mode)
+    forward = memory.forward_peak(mode.target.facts, tokens, gpus, is_compiled=is_compiled)
+    if mode.active is not None and mode.active.method is Method.EAGLE3:
+        forward = forward.plus(memory.auxiliary_states(mode.target.facts, tokens))
+    if mode.draft is not None:
+        forward = forward.larger_of(memory.forward_peak(mode.draft.facts, tokens, gpus, is_compiled=is_compiled))
+    return peak.larger_of(forward)
+
+
+def _is_compiled(mode: _Mode) -> bool:
+    return not mode.workload.spec.engine.enforce_eager and not mode.rules.is_v0
+
+
+def _activation_peak(mode: _Mode) -> LedgerLine:
+    """Pods start without a compile cache, so the cold start is the likely one; a warm one takes less. A pinned cache is
+    not sized by what the profiling run saw.
+    """
+    steady, workspace = _steady_peak(mode), memory.LIBRARY_WORKSPACE
+    if mode.is_pinned or not (_is_compiled(mode) and mode.rules.autotunes_at_cold_start):
+        return _takes("activationPeak", steady.plus(workspace), "the larger of the forward pass and the sampler")
+    cold = steady.larger_of(memory.cold_start_peak(mode.target.facts, mode.workload.gpus)).plus(workspace)
+    peak = Estimate(steady.low + workspace.low, cold.nominal, cold.high)
+    if cold.nominal > steady.nominal + workspace.nominal:
+        source = "benchmarks of the compiler at a start without a compile cache; the low end is a start with one"
+        return _takes("activationPeak", peak, source)
     return _takes("activationPeak", peak, "the larger of the forward pass and the sampler")
 
 
-def _cuda_graphs(
-    workload: Workload, draft: Loaded | None, active: ActiveSpeculation | None, *, v2_runner: bool
-) -> LedgerLine:
-    engine = workload.spec.engine
+def _buffers(mode: _Mode) -> LedgerLine:
+    engine = mode.workload.spec.engine
+    if not mode.rules.charges_buffers:
+        return _takes("buffers", Estimate.exact(0), f"vLLM {mode.workload.version} does not charge them")
+    keeps = mode.active is not None and mode.active.method in _KEEPS_HIDDEN_STATES
+    size = memory.buffers(
+        mode.target.facts,
+        mode.rules.sampler,
+        max_num_seqs=engine.max_num_seqs,
+        batched_tokens=engine.max_num_batched_tokens,
+        keeps_hidden_states=keeps,
+    )
+    return _takes("buffers", Estimate.exact(size), "counts of output tokens per sequence, hidden states for a head")
+
+
+def _graphs(mode: _Mode) -> Estimate:
+    engine = mode.workload.spec.engine
     if engine.enforce_eager:
+        return Estimate.exact(0)
+    sizes = memory.capture_sizes(engine.max_num_seqs, 0 if mode.active is None else mode.active.num_speculative_tokens)
+    return memory.cuda_graphs(_captured_layers(mode), sizes)
+
+
+def _captured_layers(mode: _Mode) -> int:
+    layers = mode.target.facts.num_hidden_layers
+    # The second runner runs a stand-alone draft without graphs.
+    is_eager_draft = (
+        mode.rules.sampler is Sampler.GUMBEL and mode.active is not None and mode.active.method is Method.DRAFT_MODEL
+    )
+    return layers if mode.draft is None or is_eager_draft else layers + mode.draft.facts.num_hidden_layers
+
+
+def _cuda_graphs(mode: _Mode) -> LedgerLine:
+    if mode.workload.spec.engine.enforce_eager:
         return _takes("cudaGraphs", Estimate.exact(0), "enforceEager: none are captured")
-    if not counts_cuda_graphs(workload.version, v2_runner=v2_runner):
-        source = f"vLLM {workload.version} captures them outside its budget"
+    if not mode.rules.counts_cuda_graphs:
+        source = f"vLLM {mode.workload.version} captures them outside its budget"
         return _takes("cudaGraphs", Estimate.exact(0), source)
-    width = 0 if active is None else active.num_speculative_tokens
-    sizes = memory.capture_sizes(engine.max_num_seqs, width)
-    layers = workload.target.num_hidden_layers
-    if draft is not None and not (v2_runner and active is not None and active.method is Method.DRAFT_MODEL):
-        layers += draft.facts.num_hidden_layers
-    return _takes("cudaGraphs", memory.cuda_graphs(layers, sizes), f"{layers} layers x {sizes} batch sizes x 0.4 MiB")
+    return _takes("cudaGraphs", _graphs(mode), f"{_captured_layers(mode)} layers, 0.4 MiB for each captured batch size")
 
 
-def _safety(workload: Workload, lines: tuple[LedgerLine, ...]) -> LedgerLine:
+def _not_charged(mode: _Mode) -> LedgerLine | None:
+    """V0 sizes the cache as if the draft were not there."""
+    if mode.draft is None or mode.rules.charges_draft:
+        return None
+    share = memory.weights_per_gpu(mode.draft.kept_bytes, mode.workload.gpus)
+    source = f"vLLM {mode.workload.version} profiles the target alone; the draft lies outside its budget"
+    return _gives("draftNotCharged", share, source)
+
+
+def _calibrated(mode: _Mode, shape: str, budget: int, counted: tuple[LedgerLine, ...]) -> LedgerLine | None:
+    """What an engine of this shape really took, against the lines above."""
+    known = next((entry for entry in mode.workload.calibrations if entry.shape == shape), None)
+    if known is None:
+        return None
+    correction = budget - known.non_kv_bytes - _sum(counted).nominal
+    spread = Estimate(correction - _RUN_TO_RUN_BYTES, correction, correction + _RUN_TO_RUN_BYTES)
+    return _gives("calibration", spread, "measured: a started engine of the same shape, vllm:cache_config_info")
+
+
+def _safety(mode: _Mode, available: Estimate) -> LedgerLine:
     """Without pinKvCache the engine fills its own budget and nothing is kept back. With it a wrong plan is an
     out-of-memory failure, so the whole spread is kept back, and the margin of vLLM's own suggestion.
     """
-    if not _is_pinned(workload):
+    if not mode.is_pinned:
         return _takes("safety", Estimate.exact(0), "the engine sizes the KV cache itself; the spread is below")
-    expected = _sum(lines)
-    kept = expected.nominal - expected.low + _PIN_MARGIN_BYTES
+    kept = available.nominal - available.low + _PIN_MARGIN_BYTES
     return _takes("safety", Estimate.exact(kept), "pinKvCache: the whole spread and 150 MiB")
 
 
-def _is_pinned(workload: Workload) -> bool:
-    return workload.spec.engine.pin_kv_cache and knows_kv_cache_memory_bytes(workload.version)
+def _card_lines(mode: _Mode, budget: int) -> tuple[LedgerLine, ...]:
+    """What must fit beside the budget, or the engine fails after its cache is allocated."""
+    workload = mode.workload
+    parts = [memory.outside_communicator(mode.rules, workload.gpus)]
+    if not mode.rules.charges_context:
+        parts.append(memory.context())
+    if not mode.rules.counts_cuda_graphs:
+        parts.append(_graphs(mode))
+    if mode.draft is not None and not mode.rules.charges_draft:
+        parts.append(memory.weights_per_gpu(mode.draft.kept_bytes, workload.gpus))
+    total = _gives("total", Estimate.exact(workload.gpu.memory_bytes), "memory of the card, as CUDA reports it")
+    outside = _takes("outsideBudget", sum_of(parts), "CUDA context, communication and what is not profiled")
+    beside = _takes("budgetTaken", Estimate.exact(budget), "the budget of the engine")
+    return total, beside, outside, _gives("spare", _sum((total, beside, outside)), "left of the card")
 
 
-def _shape(workload: Workload, draft: Loaded | None, active: ActiveSpeculation | None) -> KvShape:
-    keeps_cache = draft is not None and active is not None and active.method not in _WITHOUT_DRAFT_CACHE
-    return memory.kv_shape(
-        workload.target,
-        draft.facts if draft is not None and keeps_cache else None,
-        gpus=workload.gpus,
-        element_bytes=1 if workload.spec.engine.kv_cache_dtype in _ONE_BYTE_CACHES else 2,
-        batched_tokens=workload.spec.engine.max_num_batched_tokens,
+def _layout(mode: _Mode) -> CacheLayout:
+    engine, gpus = mode.workload.spec.engine, mode.workload.gpus
+    layers = layers_of(mode.target.facts, mode.rules, gpus=gpus, element_bytes=_element_bytes(engine.kv_cache_dtype))
+    if mode.draft is not None and mode.active is not None and mode.active.method not in _WITHOUT_DRAFT_CACHE:
+        # Without its own type the draft's cache is kept like the target's.
+        own = _element_bytes(mode.active.draft_kv_cache_dtype or engine.kv_cache_dtype)
+        layers += layers_of(mode.draft.facts, mode.rules, gpus=gpus, element_bytes=own)
+    return cache_layout(layers, mode.rules, batched_tokens=engine.max_num_batched_tokens)
+
+
+def _element_bytes(dtype: KvCacheDtype) -> int:
+    return 1 if dtype in _ONE_BYTE_CACHES else BYTES_16_BIT
+
+
+def _counted_lines(mode: _Mode, budget: int) -> tuple[LedgerLine, ...]:
+    workload = mode.workload
+    origin = "measured" if workload.gpu.is_measured else "stated or derived from the label"
+    source = (
+        f"{workload.gpu.memory_bytes} bytes as CUDA reports them ({origin}) x utilisation "
+        f"{workload.spec.engine.gpu_memory_utilization}"
     )
+    outside = memory.non_torch(mode.rules, workload.gpus, has_nvlink=workload.gpu.has_nvlink)
+    lines = (
+        _gives("budget", Estimate.exact(budget), source),
+        *_weight_lines(workload, mode.target, mode.draft),
+        _not_charged(mode),
+        _activation_peak(mode),
+        _buffers(mode),
+        _takes("nonTorch", outside, "CUDA libraries and communication"),
+        _cuda_graphs(mode),
+    )
+    return tuple(line for line in lines if line is not None)
 
 
 def ledger(workload: Workload, mode: Mode) -> Ledger:
     """Count the memory of one mode."""
-    spec = workload.spec
-    active = speculation_of(spec, mode)
-    target, draft = target_of(workload), draft_of(workload, active)
-    models = (target,) if draft is None else (target, draft)
-    v2_runner = uses_v2_runner(workload.version, None if active is None else active.method)
-    total, share = workload.gpu.memory_bytes, spec.engine.gpu_memory_utilization
-    origin = "measured" if workload.gpu.is_measured else "stated or derived from the label"
-    budget = Estimate.exact(memory.requested_bytes(total, share))
-    counted = (
-        _gives("budget", budget, f"{total} bytes as CUDA reports them ({origin}) x utilisation {share}"),
-        *_weight_lines(workload, target, draft),
-        _activation_peak(workload, draft, v2_runner=v2_runner),
-        _takes("nonTorch", memory.non_torch(workload.gpus, workload.version), "CUDA context and communication"),
-        _cuda_graphs(workload, draft, active, v2_runner=v2_runner),
-    )
-    counted = (*counted, _safety(workload, counted))
-    kv_cache, is_pinned = _sum(counted), _is_pinned(workload)
-    if is_pinned:
-        kv_cache = Estimate.exact(kv_cache.nominal)
+    counted_mode = _mode(workload, mode)
+    budget = memory.requested_bytes(workload.gpu.memory_bytes, workload.spec.engine.gpu_memory_utilization)
+    counted = _counted_lines(counted_mode, budget)
+    available = _sum(counted)
+    shape = shape_of(workload, counted_mode.active)
+    measured = _calibrated(counted_mode, shape, budget, counted)
+    if measured is not None:
+        # What was measured replaces what was estimated, and its spread.
+        half = (measured.high_bytes - measured.low_bytes) // 2
+        nominal = available.nominal + measured.bytes
+        available, counted = Estimate(nominal - half, nominal, nominal + half), (*counted, measured)
+    safety = _safety(counted_mode, available)
+    is_pinned = counted_mode.is_pinned
+    kept = available.plus(Estimate.exact(safety.bytes))
+    kv_cache = Estimate.exact(kept.nominal) if is_pinned else kept
+    card = _card_lines(counted_mode, budget)
     return Ledger(
-        lines=(*_quoted_lines(workload, models), *counted, _gives("kvCache", kv_cache, "what is left of the budget")),
+        lines=(
+            *_quoted_lines(workload, counted_mode.models),
+            *counted,
+            safety,
+            _gives("kvCache", kv_cache, "what is left of the budget"),
+            *card,
+        ),
         kv_cache=kv_cache,
-        shape=_shape(workload, draft, active),
-        load_bytes=sum(model.read_bytes for model in models),
+        spare=Estimate(card[-1].low_bytes, card[-1].bytes, card[-1].high_bytes),
+        layout=_layout(counted_mode),
+        load_bytes=sum(model.read_bytes for model in counted_mode.models),
         is_pinned=is_pinned,
+        shape=shape,
     )

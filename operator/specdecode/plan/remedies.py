@@ -3,12 +3,14 @@
 It proposes single changes, from the one that costs least to the one that costs a GPU, and applies none.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from decimal import Decimal
 
 from specdecode.api.spec import SpecDecodeDeploymentSpec
 from specdecode.api.vocabulary import KvCacheDtype, Mode
+from specdecode.engine.flags import knows_draft_kv_cache_dtype
 from specdecode.engine.models import ModelFacts
 from specdecode.engine.quantization import online_fp8
 from specdecode.plan.ladder import speculation_of
@@ -17,6 +19,11 @@ from specdecode.plan.workload import Workload
 
 _HIGHEST_UTILIZATION = Decimal("0.95")
 """Above it CUDA graphs and allocations outside the budget run out of memory (vllm-project/vllm#15598 at 0.98)."""
+
+_LOWEST_UTILIZATION = Decimal("0.50")
+
+_FEWEST_BATCHED_TOKENS = 512
+"""Below it a prefill takes too many steps to be worth a remedy."""
 
 _SHORTEST_CONTEXT = 1024
 _GPU_COUNTS = (2, 4, 8, 16)
@@ -37,8 +44,11 @@ def _spec(workload: Workload, **changes: object) -> Workload:
 
 
 def _utilizations(workload: Workload, mode: Mode) -> Iterator[Change]:
+    """More for the cache; less when the card runs out of memory beside the budget."""
     share = Decimal(workload.spec.engine.gpu_memory_utilization)
-    while (share := share + Decimal("0.01")) <= _HIGHEST_UTILIZATION:
+    is_card_full = ledger(workload, mode).spare.nominal < 0
+    step = Decimal("-0.01") if is_card_full else Decimal("0.01")
+    while _LOWEST_UTILIZATION <= (share := share + step) <= (1 if is_card_full else _HIGHEST_UTILIZATION):
         yield f"engine.gpuMemoryUtilization {share}", _engine(workload, gpu_memory_utilization=str(share)), mode
 
 
@@ -48,17 +58,48 @@ def _sequences(workload: Workload, mode: Mode) -> Iterator[Change]:
         yield f"engine.maxNumSeqs {sequences}", _engine(workload, max_num_seqs=sequences), mode
 
 
+def _batched_tokens(workload: Workload, mode: Mode) -> Iterator[Change]:
+    engine = workload.spec.engine
+    tokens = engine.max_num_batched_tokens
+    while (tokens := tokens // 2) >= max(_FEWEST_BATCHED_TOKENS, engine.max_num_seqs):
+        yield f"engine.maxNumBatchedTokens {tokens}", _engine(workload, max_num_batched_tokens=tokens), mode
+
+
 def _context(workload: Workload, mode: Mode) -> Iterator[Change]:
-    counted = ledger(workload, mode)
-    room = counted.shape.tokens_in(counted.kv_cache.nominal, workload.spec.engine.max_model_len)
-    length = room // _SHORTEST_CONTEXT * _SHORTEST_CONTEXT
-    if length >= _SHORTEST_CONTEXT:
+    """The longest context in whole thousands that fits; what one request holds never shrinks with its length."""
+    counted, asked = ledger(workload, mode), workload.spec.engine.max_model_len
+    lengths = range(_SHORTEST_CONTEXT, asked, _SHORTEST_CONTEXT)
+    longest = bisect_right(lengths, counted.kv_cache.nominal, key=counted.layout.request_bytes)
+    if longest > 0:
+        length = lengths[longest - 1]
         yield f"engine.maxModelLen {length}", _engine(workload, max_model_len=length), mode
 
 
 def _cache_dtype(workload: Workload, mode: Mode) -> Iterator[Change]:
     if workload.spec.engine.kv_cache_dtype in {KvCacheDtype.AUTO, KvCacheDtype.BFLOAT16}:
         yield "engine.kvCacheDtype fp8", _engine(workload, kv_cache_dtype=KvCacheDtype.FP8), mode
+
+
+def _speculative_tokens(workload: Workload, mode: Mode) -> Iterator[Change]:
+    """Fewer proposed tokens mean fewer captured graphs."""
+    speculation = workload.spec.speculation
+    if speculation is None or mode is Mode.OFF:
+        return
+    for tokens in range(speculation.num_speculative_tokens - 1, 0, -1):
+        changed = speculation.model_copy(update={"num_speculative_tokens": tokens})
+        yield f"speculation.numSpeculativeTokens {tokens}", _spec(workload, speculation=changed), mode
+
+
+def _draft_cache_dtype(workload: Workload, mode: Mode) -> Iterator[Change]:
+    """The draft's own cache in FP8, where the release knows the key."""
+    speculation = workload.spec.speculation
+    if speculation is None or speculation.draft is None or not knows_draft_kv_cache_dtype(workload.version):
+        return
+    if mode not in {Mode.DRAFT, Mode.QUANTIZED_DRAFT} or speculation.draft.kv_cache_dtype is not None:
+        return
+    draft = speculation.draft.model_copy(update={"kv_cache_dtype": KvCacheDtype.FP8})
+    changed = _spec(workload, speculation=speculation.model_copy(update={"draft": draft}))
+    yield "speculation.draft.kvCacheDtype fp8", changed, mode
 
 
 def _can_be_quantized(facts: ModelFacts | None, method: str | None) -> bool:
@@ -103,9 +144,12 @@ def _without_draft(workload: Workload, mode: Mode) -> Iterator[Change]:
 WAYS: tuple[Callable[[Workload, Mode], Iterator[Change]], ...] = (
     _utilizations,
     _sequences,
+    _batched_tokens,
+    _speculative_tokens,
     _context,
-    _cache_dtype,
     _draft_quantization,
+    _draft_cache_dtype,
+    _cache_dtype,
     _target_quantization,
     _without_draft,
     _gpus,

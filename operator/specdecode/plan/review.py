@@ -7,7 +7,6 @@ from specdecode.api.guard import GuardSpec
 from specdecode.api.spec import SpecDecodeDeploymentSpec, SpeculationSpec
 from specdecode.api.vocabulary import Mode
 from specdecode.engine.models import ModelFacts
-from specdecode.plan.ledger import ledger
 from specdecode.plan.types import Advice, ModePlan
 from specdecode.plan.workload import Workload
 
@@ -54,12 +53,6 @@ class Review:
     def draft(self) -> ModelFacts | None:
         """The draft of the requested mode."""
         return self.workload.draft
-
-    @property
-    def one_request_bytes(self) -> int:
-        """KV cache per GPU of one request of maxModelLen in the requested mode; the engine does not start with less."""
-        counted = ledger(self.workload, self.requested.mode)
-        return counted.shape.request_bytes(self.spec.engine.max_model_len)
 
     def taken(self, mode: ModePlan, name: str) -> int:
         """Bytes per GPU that a line of the ledger takes; 0 when the mode has no such line."""

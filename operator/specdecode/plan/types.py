@@ -42,6 +42,8 @@ class ModePlan:
     """KV bytes per GPU of one block of `block_size_tokens`; an engine's block count times it is its KV cache."""
     block_size_tokens: int
     """Tokens of a block that `bytes_per_block` is for."""
+    request_bytes: int
+    """KV bytes per GPU of one request of maxModelLen; the engine does not start with less."""
     shape: str
     """Digest of what decides the memory beside the KV cache: a measured engine corrects plans of the same shape."""
     load_bytes: int

@@ -7,7 +7,7 @@ not fit is part of the plan, not a refusal.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from specdecode.api.accelerators import ACCELERATORS, Accelerator
+from specdecode.api.accelerators import ACCELERATORS, Accelerator, stated
 from specdecode.api.resource import Problem, Rejection, SpecDecodeDeployment
 from specdecode.api.spec import AcceleratorSpec, DraftSpec, SpecDecodeDeploymentSpec
 from specdecode.api.values import bytes_of
@@ -49,8 +49,7 @@ def accelerator_of(spec: AcceleratorSpec) -> Accelerator:
     """Memory of one GPU: as the spec states it, else as the product is known."""
     if spec.memory is None:
         return ACCELERATORS[spec.product]
-    stated = bytes_of(spec.memory)
-    return Accelerator(stated, stated, is_measured=False)
+    return stated(spec.product, bytes_of(spec.memory))
 
 
 def as_served(facts: ModelFacts, quantization: str | None) -> ModelFacts:
