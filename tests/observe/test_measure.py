@@ -1,18 +1,21 @@
 """One tick: answers of Prometheus in, one of four words per deployment out."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import pytest
-from builders import NOW
+from builders import NOW, resource
+from hypothesis import given
+from hypothesis import strategies as st
 
-from specdecode.api.vocabulary import Mode
-from specdecode.decide.facts import Availability, Histogram, Measurement
-from specdecode.engine.metrics import metric_names
+from specdecode.api.vocabulary import Method, Mode
+from specdecode.decide.facts import Availability, CacheReading, Histogram, Measurement
+from specdecode.engine.metrics import MetricNames, metric_names
 from specdecode.engine.version import EngineVersion
-from specdecode.observe.measure import Subject, measure
+from specdecode.observe.measure import Subject, measure, subject_of
 from specdecode.observe.prometheus import Answer, Failure, Sample, Samples
 
 KEY = ("serving", "llama-70b")
@@ -297,3 +300,124 @@ async def test_nobody_to_measure_asks_nothing() -> None:
     client = Canned()
     assert await measure(client, (), now=NOW, scrape_interval_seconds=15.0) == {}
     assert client.asked == []
+
+
+V0_NAMES = metric_names(EngineVersion(0, 7, 3), Method.DRAFT_MODEL)
+V0_COUNTED: dict[str, float | None] = {
+    **without(COUNTED, "drafts", "tpot_sum", "tpot_count"),
+    "draft_tokens": 200_000.0,
+    "accepted_tokens": 190_000.0,
+    "emitted_tokens": 100_000.0,
+}
+"""Totals added up: 40,000 drafts by the counter, where 4000 steps were taken; 2.5 tokens came out of each."""
+
+
+async def test_an_engine_of_the_first_generation_is_measured_by_its_steps() -> None:
+    subject = replace(SUBJECT, metric_names=V0_NAMES, num_speculative_tokens=5)
+    found = (await measured(Canned(World(counted=V0_COUNTED, buckets={})), subject))[KEY]
+    assert found.availability is Availability.MEASURED
+    assert found.slow is not None
+    assert (found.slow.drafts, found.slow.draft_tokens, found.slow.acceptance_length) == (4000.0, 20_000.0, 2.5)
+    assert found.slow.acceptance_rate == pytest.approx(0.3)
+
+
+async def test_an_engine_that_fell_back_to_the_first_generation_is_read_as_one() -> None:
+    names = metric_names(EngineVersion(0, 9, 2), Method.NGRAM)
+    assert names.drafts is not None
+    subject = replace(SUBJECT, metric_names=names, num_speculative_tokens=5)
+    found = (await measured(Canned(World(counted=V0_COUNTED)), subject))[KEY]
+    assert found.slow is not None
+    assert (found.slow.drafts, found.slow.acceptance_length) == (4000.0, 2.5)
+
+
+async def test_a_fleet_of_every_version_is_measured_in_one_tick() -> None:
+    versions = [EngineVersion(0, 6, 0), EngineVersion(0, 7, 3), EngineVersion(0, 8, 5), EngineVersion(0, 9, 2)]
+    versions += [EngineVersion(0, minor, 0) for minor in range(10, 34)]
+    subjects, worlds = [], []
+    for version in versions:
+        name = f"v{version.minor}"
+        method = Method.DRAFT_MODEL if version < EngineVersion(0, 10) else Method.NGRAM
+        names = metric_names(version, method)
+        seconds = 60.0 + 10 * version.minor
+        subjects.append(Subject(("serving", name), SUBJECT.mode, names, seconds, num_speculative_tokens=5))
+        counted = COUNTED if names.emitted_tokens is None else V0_COUNTED
+        worlds.append(World(labels(name=name), counted=counted, windows=("60s", "120s", "300s", "600s")))
+    client = Canned(*worlds)
+    found = await measured(client, *subjects)
+    assert len(client.asked) <= 8
+    lengths = {key[1]: item.slow.acceptance_length for key, item in found.items() if item.slow is not None}
+    expected = {f"v{version.minor}": 2.5 if version < EngineVersion(0, 10) else 4.75 for version in versions}
+    assert lengths == expected
+
+
+def caches(*sizes: tuple[str, str]) -> tuple[World, ...]:
+    """One world per size of KV cache that a pod reports, beside the healthy one."""
+    reported = [{"fact": "cache", "num_gpu_blocks": blocks, "block_size": size} for blocks, size in sizes]
+    empty = World(state={}, counted={}, buckets={})
+    return World(), *(replace(empty, labels={**labels(), **more}, state={"cache": 1.0}) for more in reported)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "reading"),
+    [
+        pytest.param([("4681", "128"), ("3640", "128")], CacheReading(3640, 128), id="the smallest pod"),
+        pytest.param([("None", "16"), ("4681", "16")], CacheReading(4681, 16), id="one has not counted yet"),
+        pytest.param([("None", "None")], None, id="nobody says"),
+        pytest.param([], None, id="no such series"),
+    ],
+)
+async def test_the_cache_of_the_engines_is_read(sizes: list[tuple[str, str]], reading: CacheReading | None) -> None:
+    found = (await measured(Canned(*caches(*sizes))))[KEY]
+    assert found.availability is Availability.MEASURED
+    assert found.cache == reading
+
+
+async def test_the_cache_of_another_arm_or_mode_is_not_read() -> None:
+    told = {"fact": "cache", "num_gpu_blocks": "7", "block_size": "16"}
+    others = (labels(arm="control"), labels(mode="Off"), labels(namespace="elsewhere"))
+    worlds = [World({**place, **told}, state={"cache": 1.0}, counted={}, buckets={}) for place in others]
+    assert (await measured(Canned(World(), *worlds)))[KEY].cache is None
+
+
+ODD = st.text() | st.sampled_from(["None", "NaN", "-1", "1e9", "0", "cache", "drafts", "60s", "+Inf"])
+
+
+@given(
+    series=st.lists(
+        st.tuples(
+            st.dictionaries(st.sampled_from(["num_gpu_blocks", "block_size", "le", "fact", "window", "engine"]), ODD),
+            st.floats(),
+        ),
+        max_size=8,
+    )
+)
+async def test_no_label_value_and_no_number_breaks_a_tick(series: list[tuple[dict[str, str], float]]) -> None:
+    class Odd:
+        async def query(self, promql: str, *, at: datetime) -> Answer:  # noqa: ARG002  the signature of a client
+            placed = [({**labels(), **more}, value) for more, value in series]
+            return Samples(tuple(Sample(place, value) for place, value in placed if math.isfinite(value)))
+
+    found = await measure(Odd(), (SUBJECT,), now=NOW, scrape_interval_seconds=15.0)
+    assert isinstance(found[KEY], Measurement)
+
+
+@pytest.mark.parametrize(
+    ("mode", "version", "names", "tokens"),
+    [
+        pytest.param(
+            Mode.DRAFT, "0.9.2", metric_names(EngineVersion(0, 9, 2), Method.DRAFT_MODEL), 5, id="first generation"
+        ),
+        pytest.param(
+            Mode.NGRAM,
+            "0.9.2",
+            metric_names(EngineVersion(0, 9, 2), Method.NGRAM),
+            5,
+            id="n-gram is of the second",
+        ),
+        pytest.param(Mode.OFF, "0.32.0", metric_names(EngineVersion(0, 32)), 0, id="no speculation"),
+    ],
+)
+def test_what_is_asked_follows_from_mode_and_version(mode: Mode, version: str, names: MetricNames, tokens: int) -> None:
+    wanted = resource(**{"spec.guard.window": "2m"})
+    subject = subject_of(wanted, mode, EngineVersion.parse(version))
+    assert subject == Subject(wanted.key, mode, names, 120.0, tokens)

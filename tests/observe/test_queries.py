@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from specdecode.api.vocabulary import Method
 from specdecode.engine.metrics import metric_names
 from specdecode.engine.version import EngineVersion
 from specdecode.observe.queries import Series, range_text, state_query, tick_queries, window_query, windows
 
 NEW, OLD = metric_names(EngineVersion(0, 32, 0)), metric_names(EngineVersion(0, 8, 5))
+V0 = metric_names(EngineVersion(0, 7, 3), Method.DRAFT_MODEL)
 
 
 def selectors(node: Any) -> Iterator[Any]:
@@ -82,6 +84,8 @@ EVERY_TEXT = [
     pytest.param(state_query(Series((NEW,))), id="state"),
     pytest.param(window_query(Series((NEW,)), 300), id="a window"),
     pytest.param(window_query(Series((OLD,)), 5.2), id="an old engine"),
+    pytest.param(window_query(Series((V0,)), 300), id="an engine of the first generation"),
+    pytest.param(state_query(Series((NEW, OLD, V0))), id="state of three engines"),
     pytest.param(window_query(Series((NEW, OLD), ("serving", "kube-public")), 60), id="two engines, two namespaces"),
 ]
 
@@ -121,6 +125,19 @@ def test_names_of_several_engine_versions_are_united() -> None:
     assert text.count("vllm:spec_decode_num_drafts_total") == 1
     assert text.count("max_over_time(vllm:kv_cache_usage_perc") == 1
     assert text.count("max_over_time(vllm:gpu_cache_usage_perc") == 1
+
+
+def test_the_first_generation_is_asked_for_emitted_tokens_and_not_for_drafts() -> None:
+    text = window_query(Series((V0,)), 300)
+    assert "vllm:spec_decode_num_emitted_tokens_total" in text
+    assert "vllm:spec_decode_num_drafts_total" not in text
+    assert '"emitted_tokens' not in window_query(Series((NEW,)), 300)
+
+
+def test_sizes_of_caches_are_told_apart_in_the_request_for_the_state() -> None:
+    text = state_query(Series((NEW, V0)))
+    assert text.count("vllm:cache_config_info{") == 1
+    assert "specdecode_io_arm,num_gpu_blocks,block_size) (vllm:cache_config_info{" in text
 
 
 def test_an_engine_without_tpot_is_not_asked_for_it() -> None:

@@ -6,5 +6,5 @@ two environment variables, so that the argument list stays the one that a real e
 * `REHEARSAL_POD_IP`: the address to listen on, whatever `--host` says;
 * `REHEARSAL_BEHAVIOUR`: a JSON file that says how well the draft does and how long steps take.
 
-Flow: arguments -> speculation; behaviour -> model; requests -> batch -> metrics; server shows the last two.
+Flow: arguments -> speculation, cache; behaviour -> model; requests -> batch -> metrics; server shows the last two.
 """

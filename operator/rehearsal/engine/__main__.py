@@ -17,6 +17,7 @@ import uvicorn
 from rehearsal.engine.arguments import VERSION, EngineArguments, parse_arguments
 from rehearsal.engine.batch import Batch
 from rehearsal.engine.behaviour import BehaviourFile
+from rehearsal.engine.cache import kv_cache_tokens
 from rehearsal.engine.metrics import EngineMetrics
 from rehearsal.engine.server import Server
 from rehearsal.engine.speculation import ConfigError
@@ -36,8 +37,9 @@ async def _serve(arguments: EngineArguments, file: BehaviourFile) -> int:
     if behaviour.fails_at_start(arguments.draft_kind):
         print(behaviour.stderr_at_start, file=sys.stderr, flush=True)
         return behaviour.exit_code_at_start
-    metrics = EngineMetrics(arguments, behaviour.kv_cache_tokens, time.time())
-    batch = Batch(arguments, file, metrics, behaviour.kv_cache_tokens)
+    tokens = behaviour.kv_cache_tokens or kv_cache_tokens(arguments)
+    metrics = EngineMetrics(arguments, tokens, time.time())
+    batch = Batch(arguments, file, metrics, tokens)
     host = os.environ.get("REHEARSAL_POD_IP", arguments.host)
     config = uvicorn.Config(
         Server(arguments, batch, metrics, file).application(),

@@ -28,6 +28,7 @@ class EngineArguments:
     """What the simulated engine makes use of; everything else is checked and forgotten."""
 
     model: str
+    quantization: str | None
     served_model_name: str
     host: str
     port: int
@@ -160,6 +161,7 @@ def parse_arguments(words: Sequence[str]) -> EngineArguments:
         raise ConfigError(f"GPU memory utilization must be less than 1.0. Got {utilization}.")
     return EngineArguments(
         model=model,
+        quantization=given.get("quantization"),
         served_model_name=given.get("served_model_name", [model])[0],
         host=given.get("host", "0.0.0.0"),
         port=given.get("port", 8000),

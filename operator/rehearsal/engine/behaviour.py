@@ -65,8 +65,8 @@ class Behaviour(BaseModel):
     slow_factor: Annotated[float, Field(gt=0)] = 1.0
     """All steps take this much longer: a fault that speculation did not cause."""
 
-    kv_cache_tokens: Annotated[int, Field(gt=0)] = 400_000
-    """Tokens that fit in the KV cache."""
+    kv_cache_tokens: Annotated[int, Field(gt=0)] | None = None
+    """Tokens that fit in the KV cache. None: what follows from the command line."""
 
     exit_code_at_start: Annotated[int, Field(ge=0, le=255)] = 0
     """Not 0: the engine ends with it instead of becoming ready. 137: the kernel's out-of-memory killer took it."""

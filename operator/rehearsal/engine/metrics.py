@@ -16,9 +16,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from rehearsal.engine.arguments import VERSION, EngineArguments
+from rehearsal.engine.cache import BLOCK_SIZE
 
 _UP_TO_MAX_MODEL_LEN = "up to max_model_len"
-BLOCK_SIZE = 16
 
 Labels = dict[str, str]
 

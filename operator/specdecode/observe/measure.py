@@ -16,10 +16,13 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import Protocol
 
+from specdecode.api.resource import SpecDecodeDeployment
 from specdecode.api.vocabulary import Arm, Mode
 from specdecode.decide.facts import Availability, Histogram, Measurement, Window
 from specdecode.decide.wording import span
-from specdecode.engine.metrics import MetricNames
+from specdecode.engine.metrics import MetricNames, metric_names
+from specdecode.engine.version import EngineVersion
+from specdecode.observe.cache import BLOCK_SIZE, NUM_GPU_BLOCKS, cache_reading
 from specdecode.observe.prometheus import Answer, Failure, Sample, Samples
 from specdecode.observe.queries import (
     ARM,
@@ -35,6 +38,8 @@ from specdecode.observe.queries import (
     tick_queries,
     windows,
 )
+from specdecode.observe.speculation import drafted
+from specdecode.plan.ladder import speculation_of
 
 Key = tuple[str, str]
 """Namespace and name of a deployment."""
@@ -45,7 +50,6 @@ MAX_AGE_SECONDS = 30.0
 """A sample may be this old, or three scrapes, whichever is longer."""
 MAX_CLOCK_SKEW_SECONDS = 30.0
 
-_SPECULATION = frozenset({Fact.DRAFTS, Fact.DRAFT_TOKENS, Fact.ACCEPTED_TOKENS})
 _BOUND = re.compile(r"[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?|\+Inf")
 """The label `le` as Prometheus writes it."""
 
@@ -67,6 +71,15 @@ class Subject:
     metric_names: MetricNames
     window_seconds: float
     """`guard.window`."""
+    num_speculative_tokens: int = 0
+    """Tokens of the longest draft; 0: the mode does not speculate."""
+
+
+def subject_of(resource: SpecDecodeDeployment, mode: Mode, version: EngineVersion) -> Subject:
+    """A deployment whose pods run `mode` on an engine of `version`."""
+    active = speculation_of(resource.spec, mode)
+    method, tokens = (None, 0) if active is None else (active.method, active.num_speculative_tokens)
+    return Subject(resource.key, mode, metric_names(version, method), resource.window_seconds, tokens)
 
 
 @dataclass
@@ -77,12 +90,18 @@ class _Group:
     """By window (empty: no window) and fact."""
     buckets: dict[tuple[str, str], list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
     """By window and fact: upper bound and count."""
+    caches: list[tuple[str, str]] = field(default_factory=list)
+    """Blocks and block size that engines report, as written."""
     not_finite: set[str] = field(default_factory=set)
     """Facts whose value was NaN."""
 
     def state(self, fact: Fact) -> float | None:
         """A fact without a window."""
         return self.facts.get(("", fact))
+
+    def within(self, window: str) -> dict[str, float]:
+        """The facts of one window."""
+        return {fact: value for (place, fact), value in self.facts.items() if place == window}
 
 
 def _group_key(labels: Mapping[str, str]) -> GroupKey:
@@ -98,6 +117,9 @@ def _bound(text: str) -> float | None:
 def _read(group: _Group, sample: Sample) -> None:
     labels = sample.labels
     place = labels.get(WINDOW, ""), labels.get(FACT, "")
+    if place[1] == Fact.CACHE:
+        group.caches.append((labels.get(NUM_GPU_BLOCKS, ""), labels.get(BLOCK_SIZE, "")))
+        return
     if "le" not in labels:
         group.facts[place] = sample.value
         return
@@ -129,35 +151,33 @@ def _histogram(group: _Group, window: str, fact: Fact) -> Histogram | None:
     return Histogram(tuple(zip((bound for bound, _ in buckets), ascending, strict=True)), total, count)
 
 
-def _window(group: _Group, seconds: float) -> Window | None:
+def _window(subject: Subject, group: _Group, seconds: float) -> Window | None:
     """One window, or None when a part that must be there is missing.
 
     The counters of speculation are absent without it; some of them without the others are a broken answer, and reading
     the rest as zero would look like a collapse.
     """
     window = range_text(seconds)
-
-    def fact(name: Fact) -> float:
-        return group.facts.get((window, name), 0.0)
-
-    present = {name for place, name in group.facts if place == window}
-    if not present >= {Fact.REQUESTS, Fact.RUNNING} or 0 < len(present & _SPECULATION) < len(_SPECULATION):
+    facts = group.within(window)
+    counts_drafts = subject.metric_names.drafts is not None
+    speculation = drafted(facts, subject.num_speculative_tokens, counts_drafts=counts_drafts)
+    if not facts.keys() >= {Fact.REQUESTS, Fact.RUNNING} or speculation is None:
         return None
     return Window(
         seconds=seconds,
-        drafts=fact(Fact.DRAFTS),
-        draft_tokens=fact(Fact.DRAFT_TOKENS),
-        accepted_tokens=fact(Fact.ACCEPTED_TOKENS),
-        requests=fact(Fact.REQUESTS),
-        step_seconds_sum=fact(Fact.STEP_SUM),
-        step_count=fact(Fact.STEP_COUNT),
-        preemptions=fact(Fact.PREEMPTIONS),
+        drafts=speculation.drafts,
+        draft_tokens=speculation.draft_tokens,
+        accepted_tokens=speculation.accepted_tokens,
+        requests=facts[Fact.REQUESTS],
+        step_seconds_sum=facts.get(Fact.STEP_SUM, 0.0),
+        step_count=facts.get(Fact.STEP_COUNT, 0.0),
+        preemptions=facts.get(Fact.PREEMPTIONS, 0.0),
         tpot=_histogram(group, window, Fact.TPOT),
         ttft=_histogram(group, window, Fact.TTFT),
         e2e=_histogram(group, window, Fact.E2E),
-        running_requests=fact(Fact.RUNNING),
-        waiting_requests=fact(Fact.WAITING),
-        kv_cache_usage=fact(Fact.KV_CACHE_USAGE),
+        running_requests=facts[Fact.RUNNING],
+        waiting_requests=facts.get(Fact.WAITING, 0.0),
+        kv_cache_usage=facts.get(Fact.KV_CACHE_USAGE, 0.0),
     )
 
 
@@ -223,8 +243,8 @@ def _is_idle(window: Window) -> bool:
 
 
 def _measured(subject: Subject, group: _Group, tick: _Tick) -> Measurement:
-    fast = _window(group, tick.windows.fast_seconds)
-    slow = _window(group, tick.windows.slow_seconds(subject.window_seconds))
+    fast = _window(subject, group, tick.windows.fast_seconds)
+    slow = _window(subject, group, tick.windows.slow_seconds(subject.window_seconds))
     measurement = Measurement(
         Availability.MEASURED,
         "",
@@ -234,6 +254,7 @@ def _measured(subject: Subject, group: _Group, tick: _Tick) -> Measurement:
         slow,
         round(group.state(Fact.UP) or 0),
         group.state(Fact.AGE) or 0.0,
+        cache_reading(group.caches),
     )
     if fast is None or slow is None:
         cause = "the window holds less than two scrapes, or a part of the counters is missing"

@@ -15,6 +15,7 @@ from enum import StrEnum
 
 from specdecode.api.vocabulary import LABEL_ARM, LABEL_DEPLOYMENT, LABEL_MODE
 from specdecode.engine.metrics import MetricNames
+from specdecode.observe.cache import BLOCK_SIZE, NUM_GPU_BLOCKS
 
 
 def _prometheus_label(name: str) -> str:
@@ -47,6 +48,7 @@ class Fact(StrEnum):
     DRAFTS = "drafts"
     DRAFT_TOKENS = "draft_tokens"
     ACCEPTED_TOKENS = "accepted_tokens"
+    EMITTED_TOKENS = "emitted_tokens"
     REQUESTS = "requests"
     PREEMPTIONS = "preemptions"
     STEP_SUM = "step_sum"
@@ -60,6 +62,8 @@ class Fact(StrEnum):
     TARGETS = "targets"
     UP = "up"
     AGE = "age"
+    CACHE = "cache"
+    """Its labels say it; the value says nothing."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,7 @@ _COUNTERS = (
     (Fact.DRAFTS, "drafts"),
     (Fact.DRAFT_TOKENS, "draft_tokens"),
     (Fact.ACCEPTED_TOKENS, "accepted_tokens"),
+    (Fact.EMITTED_TOKENS, "emitted_tokens"),
     (Fact.REQUESTS, "finished_requests"),
     (Fact.PREEMPTIONS, "preemptions"),
 )
@@ -184,14 +189,20 @@ def window_query(series: Series, window_seconds: float) -> str:
 
 
 def state_query(series: Series) -> str:
-    """Targets, targets that answer, and the age in seconds of the newest sample, in one request."""
+    """Targets, targets that answer, the age in seconds of the newest sample, and the sizes of KV cache that engines
+    report, in one request.
+    """
     ages = (
         _labelled(f"time() - max {_by()} (timestamp({name}{series.selector}))", FACT, Fact.AGE)
         for name in series.of("running")
     )
+    caches = (
+        _labelled(f"max {_by(NUM_GPU_BLOCKS, BLOCK_SIZE)} ({name}{series.selector})", FACT, Fact.CACHE)
+        for name in series.of("cache_config_info")
+    )
     targets = _labelled(f"count {_by()} (up{series.selector})", FACT, Fact.TARGETS)
     up = _labelled(f"sum {_by()} (up{series.selector})", FACT, Fact.UP)
-    return _union((targets, up, *ages))
+    return _union((targets, up, *ages, *caches))
 
 
 def tick_queries(series: Series, asked: Windows) -> tuple[str, ...]:
