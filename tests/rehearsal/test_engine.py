@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from rehearsal.engine.arguments import EngineArguments, parse_arguments
 from rehearsal.engine.behaviour import CHECK_SECONDS, Behaviour, BehaviourFile, DraftKind, write_behaviour
+from rehearsal.engine.cache import kv_cache_tokens
 from rehearsal.engine.metrics import EngineMetrics, bounds_up_to
 from rehearsal.engine.model import Step, accepted_tokens, log_acceptance, step_seconds
 from rehearsal.engine.speculation import ConfigError
@@ -179,6 +180,44 @@ def test_there_is_one_position_for_each_proposed_token() -> None:
 
 def test_bounds_up_to_max_model_len() -> None:
     assert bounds_up_to(512) == (1, 2, 5, 10, 20, 50, 100, 200, 500)
+
+
+# KV cache
+
+LLAMA_70B = ("meta-llama/Llama-3.1-70B-Instruct", "-tp=2", "--quantization=fp8", "--max-model-len=8192")
+DRAFT_8B = _speculative(model="meta-llama/Llama-3.1-8B-Instruct", quantization="fp8")
+
+
+@pytest.mark.parametrize(
+    ("words", "tokens"),
+    [
+        # 2 x 80 layers x 4 heads of a GPU x 128 x 2 bytes are 163,840 a token.
+        pytest.param((*LLAMA_70B, "--kv-cache-memory-bytes=16777216000"), 102_400, id="the bytes that were asked for"),
+        pytest.param(
+            (*LLAMA_70B, DRAFT_8B, "--kv-cache-memory-bytes=16777216000"), 73_136, id="target and draft share them"
+        ),
+        pytest.param(
+            (*LLAMA_70B, "--kv-cache-memory-bytes=16777216000", "--kv-cache-dtype=fp8"), 204_800, id="half as wide"
+        ),
+        pytest.param((*LLAMA_70B, "--kv-cache-memory-bytes=1"), 8192, id="one request always fits"),
+        pytest.param((*LLAMA_70B, "--gpu-memory-utilization=0.90"), 219_072, id="what is left of the GPU"),
+        pytest.param(("meta-llama/Llama-3.1-8B-Instruct", "--max-model-len=512"), 441_440, id="a small model"),
+        pytest.param(("unknown", "--max-model-len=512"), 441_440, id="an unknown one is as large"),
+    ],
+)
+def test_kv_cache_follows_from_the_command_line(words: tuple[str, ...], tokens: int) -> None:
+    assert kv_cache_tokens(parse_arguments(words)) == tokens
+
+
+def test_the_plan_is_a_little_wrong_about_a_simulated_engine() -> None:
+    case = next(case for case in PLANS if case.name == "h100-fp8-pair")
+    resource = parse(yaml.safe_load((case / "resource.yaml").read_text()))
+    assert not isinstance(resource, Rejection)
+    plan = make_plan(resource)
+    assert not isinstance(plan, Rejection)
+    for mode in plan.ladder:
+        error = mode.kv_cache_tokens / kv_cache_tokens(parse_arguments(mode.arguments)) - 1
+        assert 0 < abs(error) < 0.1, mode.mode
 
 
 # Model

@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rehearsal.engine.arguments import parse_arguments
 from rehearsal.engine.batch import Batch
 from rehearsal.engine.behaviour import Behaviour, BehaviourFile, write_behaviour
+from rehearsal.engine.cache import kv_cache_tokens
 from rehearsal.engine.metrics import EngineMetrics
 from rehearsal.engine.server import Server
 from rehearsal.traffic import Traffic
@@ -32,9 +33,10 @@ async def _engine(path: Path, behaviour: Behaviour, *words: str) -> AsyncIterato
     """The engine without a socket; its behaviour is in `path`."""
     write_behaviour(path, behaviour)
     arguments = parse_arguments(["m", *words])
-    metrics = EngineMetrics(arguments, behaviour.kv_cache_tokens, created=0)
+    tokens = behaviour.kv_cache_tokens or kv_cache_tokens(arguments)
+    metrics = EngineMetrics(arguments, tokens, created=0)
     file = BehaviourFile(path)
-    batch = Batch(arguments, file, metrics, behaviour.kv_cache_tokens)
+    batch = Batch(arguments, file, metrics, tokens)
     steps = asyncio.create_task(batch.run())
     transport = httpx.ASGITransport(Server(arguments, batch, metrics, file).application())
     async with httpx.AsyncClient(transport=transport, base_url="http://engine") as client:
