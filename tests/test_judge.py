@@ -5,9 +5,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from builders import ABSENT, GIB, NOW, body, measurement
+from builders import ABSENT, GIB, NOW, body, condition, measurement, with_overrides
 
+from specdecode.api.resource import Problem
+from specdecode.api.status import CalibrationStatus, ConditionType, SpecDecodeDeploymentStatus
 from specdecode.api.vocabulary import Mode
+from specdecode.decide.facts import Availability, CacheReading
 from specdecode.judge import Outcome, Prepared, Seen, judge, prepare
 from specdecode.manifests.build import Options
 from specdecode.status import OWNERSHIP_CONFLICT, ApplyFailure
@@ -175,3 +178,131 @@ def test_a_step_is_judged_at_the_time_of_its_measurement() -> None:
     assert outcome.apply is not None
     assert outcome.status.rollback is not None
     assert outcome.status.rollback.reason == "AcceptanceCollapsed"
+
+
+def serving(ready: Prepared, **changes: Any) -> Seen:
+    """An hour after the rollout, measured without a break; the engine says that it has 20000 blocks."""
+    conditions = (
+        condition(ConditionType.RECONCILING, "False"),
+        condition(ConditionType.METRICS_AVAILABLE, "True"),
+        condition(ConditionType.STALLED, "False"),
+    )
+    assert ready.resource is not None
+    status = SpecDecodeDeploymentStatus(spec_hash=ready.resource.spec_hash, conditions=conditions)
+    old = changes.pop("status", status)
+    stored = body(**{"metadata.resourceVersion": "2", "status": old.to_wire()})
+    said = measurement(**({"cache": CacheReading(20_000, 16)} | changes.pop("said", {})))
+    deployment = live(ready, Mode.QUANTIZED_DRAFT, **changes.pop("deployment", {}))
+    return seen(body=stored, deployment=deployment, measurement=said, **changes)
+
+
+def test_a_running_engine_is_held_against_the_plan_once() -> None:
+    ready = prepared()
+    assert ready.plan is not None
+    first = judge(ready, serving(ready), NOW)
+    (noted,) = first.status.calibration
+    size = 20_000 * ready.plan.requested.bytes_per_block
+    assert noted.measured_kv_cache == f"{size // 1024**2}Mi"
+    assert noted.mode is Mode.QUANTIZED_DRAFT
+    assert first.status.plan is not None
+    assert first.status.plan.modes[0].measured_kv_cache_tokens == pytest.approx(320_000, abs=16)
+    assert first.apply is None
+    assert judge(ready, serving(ready, status=first.status), NOW + timedelta(minutes=10)).is_quiet
+
+
+def test_an_idle_engine_says_it_too() -> None:
+    ready = prepared()
+    idle = serving(ready, said={"availability": Availability.NO_TRAFFIC})
+    assert judge(ready, idle, NOW).status.calibration
+
+
+FOREIGN = live(prepared(), Mode.QUANTIZED_DRAFT)["metadata"] | {"ownerReferences": []}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"said": {"cache": None}}, id="the engine does not say"),
+        pytest.param({"said": {"availability": Availability.UNREACHABLE}}, id="Prometheus is gone"),
+        pytest.param({"said": {"mode": Mode.OFF}}, id="another mode was measured"),
+        pytest.param({"deployment": {"status": {"observedGeneration": 0}}}, id="the rollout is running"),
+        pytest.param({"deployment": {"status": {"observedGeneration": 1, "replicas": 2}}}, id="its pods are not ready"),
+        pytest.param({"deployment": {"metadata": FOREIGN}}, id="the Deployment is another's"),
+        pytest.param({"has_service": False}, id="not everything is applied"),
+        pytest.param({"status": SpecDecodeDeploymentStatus()}, id="no rollout has ever ended"),
+    ],
+)
+def test_what_is_not_surely_the_spec_in_force_is_not_noted(changes: dict[str, Any]) -> None:
+    ready = prepared()
+    assert judge(ready, serving(ready, **changes), NOW).status.calibration == ()
+
+
+def calibrated(ready: Prepared, spec_hash: str) -> dict[str, Any]:
+    """A status in which an engine of the shape of the requested mode took 4 GiB more than its plan."""
+    assert ready.plan is not None
+    rung = ready.plan.requested
+    budget = sum(line.bytes for line in rung.ledger if line.name == "budget")
+    measured = rung.kv_cache_bytes_per_gpu - 4 * GIB
+    noted = CalibrationStatus(
+        shape=rung.shape,
+        spec_hash=spec_hash,
+        mode=rung.mode,
+        planned_kv_cache=f"{rung.kv_cache_bytes_per_gpu // 1024**2}Mi",
+        measured_kv_cache=f"{measured // 1024**2}Mi",
+        error_percent="8.0",
+        non_kv_cache=f"{(budget - measured) // 1024**2}Mi",
+        at=NOW,
+    )
+    return SpecDecodeDeploymentStatus(calibration=(noted,)).to_wire()
+
+
+PINNED = {"spec.engine.pinKvCache": True}
+
+
+def test_a_measurement_under_a_spec_leaves_what_it_runs_alone() -> None:
+    ready = prepared(**PINNED)
+    assert ready.resource is not None
+    again = prepared(**PINNED, status=calibrated(ready, ready.resource.spec_hash))
+    assert again.objects == ready.objects
+    assert again.plan == ready.plan == again.uncalibrated
+
+
+def test_a_measurement_under_another_spec_corrects_the_plan_and_not_what_errors_are_counted_from() -> None:
+    ready = prepared(**PINNED)
+    again = prepared(**PINNED, status=calibrated(ready, "another"))
+    assert again.plan is not None
+    assert ready.plan is not None
+    assert again.uncalibrated == ready.plan
+    assert again.plan.requested.kv_cache_bytes_per_gpu < ready.plan.requested.kv_cache_bytes_per_gpu
+    assert again.objects[Mode.QUANTIZED_DRAFT] != ready.objects[Mode.QUANTIZED_DRAFT]
+
+
+AWAITED = (Problem("spec.model.name", "acme/unheard-of", "is being looked up"),)
+
+
+def test_a_model_that_is_looked_up_is_no_failure() -> None:
+    waiting = prepare(body(**{"spec.model.name": "acme/unheard-of"}), Options(), awaited=AWAITED)
+    outcome = judge(waiting, settled(prepared()), NOW)
+    assert outcome.apply is None
+    assert outcome.is_quiet, "status has the answer of an earlier process for this generation"
+    changed = settled(prepared())
+    changed = replace(changed, body=with_overrides(dict(changed.body), {"metadata.generation": 2}))
+    fresh = judge(waiting, changed, NOW)
+    assert fresh.apply is None
+    said = conditions(fresh)
+    assert said["Planned"] == ("Unknown", "LookingUp")
+    assert said["Stalled"] == ("False", "Progressing")
+    assert said["Reconciling"] == ("True", "LookingUp")
+    assert said["Ready"] == ("True", "Serving")
+    assert "waits for its model; QuantizedDraft keeps running" in next(
+        c.message for c in fresh.status.conditions if c.type == "SpeculationActive"
+    )
+    stored = body(**{"metadata.generation": 2, "status": fresh.status.to_wire()})
+    later = judge(waiting, replace(settled(prepared()), body=stored, deployment=None), NOW + timedelta(seconds=5))
+    assert conditions(later)["Ready"] == ("False", "LookingUp"), "while it waits, the rest is told as it is"
+
+
+def test_an_invalid_spec_is_refused_before_anything_is_looked_up() -> None:
+    bad = prepare(body(**{"spec.engine.maxModelLen": "long"}), Options(), awaited=AWAITED)
+    assert bad.refusal is not None
+    assert bad.refusal.reason == "InvalidSpec"

@@ -1,12 +1,20 @@
 """The loop: one resource cannot stop the others, and a deaf watch is noticed."""
 
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
 from typing import Any, cast
 
 import pytest
-from builders import body
+from builders import NOW, body, with_overrides
 
+from specdecode.api.resource import Problem
+from specdecode.engine.models import catalogue
 from specdecode.errors import ConflictError, UnavailableError
+from specdecode.judge import prepare
 from specdecode.kube import Kube
+from specdecode.lookup.find import Sources, Wanted
 from specdecode.loop import Operator
 from specdecode.observe.prometheus import PrometheusClient
 from specdecode.settings import Settings
@@ -105,3 +113,158 @@ async def test_a_resource_that_breaks_the_plan_does_not_break_the_tick(monkeypat
     await running.tick()
     assert running.queue._waiting == {KEY}
     assert not await running.visit(KEY)
+
+
+UNHEARD_OF = "acme/unheard-of"
+FACTS = replace(catalogue()["meta-llama/Llama-3.1-70B-Instruct"], name=UNHEARD_OF, source="hub")
+
+
+class Cluster:
+    """An API server that has one resource and takes everything; what was written is kept."""
+
+    def __init__(self, **overrides: Any) -> None:
+        self.body = body(**{"metadata.resourceVersion": "1", "spec.model.name": UNHEARD_OF} | overrides)
+        self.applied: list[dict[str, Any]] = []
+
+    async def get(self, _: str) -> dict[str, Any]:
+        return self.body
+
+    async def find(self, _: str) -> None:
+        return None
+
+    async def apply(self, wanted: dict[str, Any]) -> dict[str, Any]:
+        self.applied.append(wanted)
+        return wanted
+
+    async def apply_status(self, wanted: dict[str, Any]) -> dict[str, Any]:
+        self.body = self.body | {"status": wanted["status"]}
+        return {"metadata": {"resourceVersion": "2"}}
+
+    async def create_event(self, _: dict[str, Any]) -> None:
+        """Events are not looked at here."""
+
+    def planned(self) -> tuple[str, str]:
+        found = next(c for c in self.body["status"]["conditions"] if c["type"] == "Planned")
+        return found["status"], found["reason"]
+
+
+class HangingHub:
+    """A look-up that blocks its thread until it is let go."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, answer: Any = FACTS) -> None:
+        self.answer, self.opened, self.asked = answer, Event(), 0
+        monkeypatch.setattr("specdecode.library.look_up", self.look_up)
+
+    def look_up(self, wanted: tuple[Wanted, ...], _: Sources) -> dict[Any, Any]:
+        self.asked += 1
+        self.opened.wait(10)
+        return {one.key: self.answer for one in wanted}
+
+
+def looking_up(cluster: Cluster, settings: Settings) -> Operator:
+    running = Operator(settings, cast("Kube", cluster), cast("PrometheusClient", None))
+    running.store.take_resource(cluster.body, is_deleted=False)
+    return running
+
+
+async def settle(running: Operator) -> None:
+    async with asyncio.timeout(5):
+        await asyncio.gather(*running.reconciler._library._tasks)
+
+
+async def test_a_look_up_that_hangs_is_said_and_blocks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub, cluster = HangingHub(monkeypatch), Cluster()
+    running = looking_up(cluster, Settings(hub=True))
+    started = asyncio.get_running_loop().time()
+    assert await running.visit(KEY)
+    assert await running.visit(KEY)
+    await running.tick()
+    other = body(**{"metadata.resourceVersion": "1", "metadata.name": "other"})
+    running.store.take_resource(other, is_deleted=False)
+    cluster.body, waiting = other, cluster.body
+    assert await running.visit((KEY[0], "other"))
+    assert cluster.planned() == ("True", "Fits")
+    assert cluster.applied, "the other resource is served meanwhile"
+    assert asyncio.get_running_loop().time() - started < 5
+    cluster.body = waiting
+    assert cluster.planned() == ("Unknown", "LookingUp")
+    hub.opened.set()
+    await settle(running)
+    assert KEY in running.queue._waiting, "the answer makes its resource due"
+    assert await running.visit(KEY)
+    assert cluster.planned() == ("True", "Fits")
+    assert hub.asked == 1
+
+
+async def test_what_was_not_found_refuses_the_spec_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub, cluster = HangingHub(monkeypatch, Problem("spec.model.name", UNHEARD_OF, "is gated; give a token")), Cluster()
+    hub.opened.set()
+    running = looking_up(cluster, Settings(models_directory=Path("/models")))
+    assert await running.visit(KEY)
+    await settle(running)
+    assert await running.visit(KEY)
+    assert cluster.planned() == ("False", "ModelFactsMissing")
+    assert cluster.applied == []
+    assert "give a token" in str(cluster.body["status"]["conditions"])
+
+
+async def test_without_a_source_nothing_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub, cluster = HangingHub(monkeypatch), Cluster()
+    running = looking_up(cluster, Settings())
+    assert await running.visit(KEY)
+    assert cluster.planned() == ("False", "ModelFactsMissing")
+    assert hub.asked == 0
+
+
+async def test_a_restarted_operator_waits_for_the_answer_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub, cluster = HangingHub(monkeypatch), Cluster()
+    hub.opened.set()
+    first = looking_up(cluster, Settings(hub=True))
+    await first.visit(KEY)
+    await settle(first)
+    await first.visit(KEY)
+    written = cluster.body["status"]
+    hub.opened.clear()
+    second = looking_up(cluster, Settings(hub=True))
+    assert await second.visit(KEY)
+    assert cluster.body["status"] is written
+    assert second.metrics.registry.get_sample_value("specdecode_writes_total", {"kind": "status"}) is None
+    hub.opened.set()
+    await settle(second)
+
+
+async def test_a_plan_is_made_again_only_for_something_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = 0
+
+    def counting(*arguments: Any) -> Any:
+        nonlocal made
+        made += 1
+        return prepare(*arguments)
+
+    monkeypatch.setattr("specdecode.reconcile.prepare", counting)
+    cluster = Cluster(**{"spec.model.name": "meta-llama/Llama-3.1-70B-Instruct"})
+    running = looking_up(cluster, Settings())
+    for _ in range(3):
+        await running.visit(KEY)
+    assert made == 1
+    entry = {"shape": "s", "specHash": "h", "mode": "Off", "errorPercent": "0.0", "at": "2026-11-22T12:00:00Z"}
+    sizes = {"plannedKvCache": "1Mi", "measuredKvCache": "1Mi", "nonKvCache": "1Mi"}
+    grown = cluster.body | {"status": cluster.body["status"] | {"calibration": [entry | sizes]}}
+    for _ in range(2):
+        running.reconciler.prepared(KEY, grown, NOW)
+    assert made == 2
+    running.reconciler.prepared(KEY, with_overrides(grown, {"metadata.generation": 2}), NOW)
+    assert made == 3
+
+
+async def test_the_size_of_the_cache_is_shown_and_goes_with_the_resource() -> None:
+    cluster = Cluster(**{"spec.model.name": "meta-llama/Llama-3.1-70B-Instruct"})
+    running = looking_up(cluster, Settings())
+    await running.visit(KEY)
+    labels = {"namespace": KEY[0], "name": KEY[1], "mode": "Off"}
+    planned = running.metrics.registry.get_sample_value("specdecode_plan_kv_cache_bytes", labels)
+    assert planned is not None
+    assert planned > 0
+    running.store.drop_resource(KEY)
+    await running.visit(KEY)
+    assert running.metrics.registry.get_sample_value("specdecode_plan_kv_cache_bytes", labels) is None

@@ -33,7 +33,7 @@ def observed(**changes: Any) -> ObservedStatus:
 
 
 def test_the_plan_names_what_is_missing_and_shows_the_ledger_of_the_requested_mode_only() -> None:
-    requested, fallback = plan_status(PLAN).modes
+    requested, fallback = plan_status(PLAN, None, ()).modes
     assert (requested.fits, requested.short_by) == (False, "3.0Gi")
     assert requested.ledger is not None
     assert (fallback.fits, fallback.short_by, fallback.ledger) == (True, None, None)

@@ -6,7 +6,10 @@ import sys
 
 import httpx
 import pytest
+from builders import NOW
+from prometheus_client import generate_latest
 
+from specdecode.api.status import CalibrationStatus
 from specdecode.api.vocabulary import Mode
 from specdecode.errors import SettingsError
 from specdecode.settings import LogFormat
@@ -25,6 +28,43 @@ def test_one_mode_is_effective_and_a_deleted_resource_leaves_no_series() -> None
     metrics.forget("serving", "chat")
     metrics.forget("serving", "never-seen")
     assert not [sample for family in metrics.effective.collect() for sample in family.samples]
+
+
+GIB = 1024**3
+
+
+def noted(mode: Mode, measured: str) -> CalibrationStatus:
+    return CalibrationStatus(
+        shape="s",
+        spec_hash="h",
+        mode=mode,
+        planned_kv_cache="30720Mi",
+        measured_kv_cache=measured,
+        error_percent="",
+        non_kv_cache="1Mi",
+        at=NOW,
+    )
+
+
+def test_the_plan_is_shown_against_what_was_measured_until_it_no_longer_holds() -> None:
+    metrics = Metrics()
+
+    def value(name: str, mode: Mode) -> float | None:
+        return metrics.registry.get_sample_value(name, {"namespace": "serving", "name": "chat", "mode": mode})
+
+    planned = {Mode.DRAFT: 30 * GIB, Mode.OFF: 50 * GIB}
+    metrics.show_kv_cache("serving", "chat", planned, [noted(Mode.DRAFT, "24576Mi")])
+    assert value("specdecode_plan_kv_cache_bytes", Mode.DRAFT) == 30 * GIB
+    assert value("specdecode_plan_kv_cache_bytes", Mode.OFF) == 50 * GIB
+    assert value("specdecode_measured_kv_cache_bytes", Mode.DRAFT) == 24 * GIB
+    assert value("specdecode_plan_error_ratio", Mode.DRAFT) == 0.25
+    assert value("specdecode_plan_error_ratio", Mode.OFF) is None
+    metrics.show_kv_cache("serving", "chat", {Mode.OFF: 50 * GIB}, [])
+    assert value("specdecode_plan_kv_cache_bytes", Mode.DRAFT) is None
+    assert value("specdecode_measured_kv_cache_bytes", Mode.DRAFT) is None
+    metrics.show_kv_cache("serving", "chat", planned, [noted(Mode.DRAFT, "24576Mi")])
+    metrics.forget("serving", "chat")
+    assert b'name="chat"' not in generate_latest(metrics.registry)
 
 
 def test_health_fails_when_the_tick_stalls_or_the_watch_is_deaf() -> None:

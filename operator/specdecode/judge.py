@@ -17,32 +17,36 @@ from specdecode.api.resource import (
     read_metadata,
     read_status,
 )
-from specdecode.api.status import RollbackStatus, SpecDecodeDeploymentStatus
+from specdecode.api.status import ConditionType, RollbackStatus, SpecDecodeDeploymentStatus
 from specdecode.api.vocabulary import Mode
+from specdecode.calibrate import Calibrations, calibrations_for, next_calibrations
 from specdecode.decide.baseline import next_baseline
 from specdecode.decide.decide import Situation, decide
 from specdecode.decide.decision import Decision
-from specdecode.decide.facts import Cluster, Measurement, PodFact
+from specdecode.decide.facts import Availability, Cluster, Measurement, PodFact
 from specdecode.decide.settle import is_settled
 from specdecode.drift import covers
+from specdecode.engine.models import ModelFacts
 from specdecode.manifests.build import Objects, Options, build, latched
 from specdecode.manifests.labels import selector_text
 from specdecode.observe.cluster import child_of
-from specdecode.plan.knowledge import NOTHING_MORE, Knowledge
+from specdecode.plan.knowledge import NOTHING_MORE, Knowledge, ModelKey
 from specdecode.plan.make import make_plan
 from specdecode.plan.types import Plan
-from specdecode.status import OWNERSHIP_CONFLICT, ApplyFailure, Visit, next_status
+from specdecode.status import LOOKING_UP, OWNERSHIP_CONFLICT, ApplyFailure, Visit, next_status
 from specdecode.summary import observed_status, size_text
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What follows from the spec alone; kept per generation, because it never changes for one."""
+    """What follows from the spec, and from what was known before it; it never changes for one generation."""
 
     resource: SpecDecodeDeployment | None
     refusal: Rejection | None
     plan: Plan | None
     objects: Mapping[Mode, Objects]
+    uncalibrated: Plan | None = None
+    """The plan by its formulas alone: what a running engine is held against. None: nothing is planned."""
 
 
 @dataclass(frozen=True)
@@ -83,16 +87,30 @@ def _does_not_fit(plan: Plan) -> Rejection:
     return Rejection("DoesNotFit", (Problem("spec", str(requested.mode), message),))
 
 
-def prepare(body: Mapping[str, Any], options: Options, knowledge: Knowledge = NOTHING_MORE) -> Prepared:
-    """Everything that follows from the spec alone."""
+def prepare(
+    body: Mapping[str, Any],
+    options: Options,
+    models: Mapping[ModelKey, ModelFacts | Problem] = NOTHING_MORE.models,
+    awaited: tuple[Problem, ...] = (),
+) -> Prepared:
+    """Everything that follows from the spec, and from what was known before it.
+
+    `models` were looked up; `awaited` says which still are. Of the measurements in the body's status only those count
+    that were made under another spec, so that status may grow and the answer stays the same.
+    """
     resource = parse(body)
     if isinstance(resource, Rejection):
         return Prepared(None, resource, None, {})
-    plan = make_plan(resource, knowledge)
+    if awaited:
+        return Prepared(resource, Rejection(LOOKING_UP, awaited), None, {})
+    calibrations = calibrations_for(resource.spec_hash, resource.status.calibration)
+    plan = make_plan(resource, Knowledge(models, calibrations))
     if isinstance(plan, Rejection):
         return Prepared(resource, plan, None, {})
+    uncalibrated = make_plan(resource, Knowledge(models)) if calibrations else plan
+    assert isinstance(uncalibrated, Plan), "a measurement changes numbers; it does not make a spec plannable"
     refusal = None if plan.requested.fits else _does_not_fit(plan)
-    return Prepared(resource, refusal, plan, build(resource, plan, options))
+    return Prepared(resource, refusal, plan, build(resource, plan, options), uncalibrated)
 
 
 def _needs_apply(wanted: Objects, seen: Seen) -> bool:
@@ -118,8 +136,36 @@ def _still_true(failure: ApplyFailure | None, wanted: Objects | None) -> ApplyFa
     return failure
 
 
+def _is_known_to_status(visit: Visit) -> bool:
+    """Whether an earlier process had the answer that this one still waits for."""
+    planned = visit.old.condition(ConditionType.PLANNED)
+    is_of_this_spec = visit.old.observed_generation == visit.metadata.generation
+    return planned is not None and planned.reason != LOOKING_UP and is_of_this_spec
+
+
 def _refused(visit: Visit) -> Outcome:
-    return Outcome(visit.metadata, visit.old, next_status(visit), None, None)
+    # A restarted operator looks everything up again; what stands in status is true until it hears otherwise.
+    is_silent = visit.is_looking_up and _is_known_to_status(visit)
+    return Outcome(visit.metadata, visit.old, visit.old if is_silent else next_status(visit), None, None)
+
+
+def _calibration(prepared: Prepared, visit: Visit, mode: Mode, judged_at: datetime) -> Calibrations:
+    """Status' calibrations after this look. They grow only while the engines of the spec in force, and no others, are
+    what was measured: all is applied and rolled out, and pods that were replaced are no longer in the fast window.
+    """
+    old, measurement, child = visit.old.calibration, visit.measurement, visit.cluster.child
+    is_telling = (
+        measurement.availability in (Availability.MEASURED, Availability.NO_TRAFFIC)
+        and measurement.mode is mode
+        and child is not None
+        and child.is_rolled_out
+        and is_settled(visit.old, visit.fast_window_seconds, judged_at)
+    )
+    if not is_telling or prepared.uncalibrated is None or visit.spec_hash is None:
+        return old
+    return next_calibrations(
+        old, prepared.uncalibrated, mode, measurement.cache, spec_hash=visit.spec_hash, now=judged_at
+    )
 
 
 def judge(prepared: Prepared, seen: Seen, now: datetime) -> Outcome:
@@ -143,6 +189,7 @@ def judge(prepared: Prepared, seen: Seen, now: datetime) -> Outcome:
         refusal=prepared.refusal,
         failure=seen.failure,
         baseline=old.baseline,
+        calibration=old.calibration,
         selector=selector_text(metadata.name),
     )
     if prepared.refusal is not None or prepared.resource is None or prepared.plan is None:
@@ -166,6 +213,7 @@ def judge(prepared: Prepared, seen: Seen, now: datetime) -> Outcome:
     visit = replace(
         visit,
         decision=decision,
+        calibration=_calibration(prepared, visit, decision.mode, judged_at) if is_applied else old.calibration,
         is_applied=is_applied,
         failure=_still_true(seen.failure, wanted),
         baseline=baseline,

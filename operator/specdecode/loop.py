@@ -13,14 +13,15 @@ import os
 from datetime import UTC, datetime
 
 from specdecode.api.vocabulary import GROUP, PLURAL, VERSION
-from specdecode.engine.metrics import metric_names
 from specdecode.engine.version import EngineVersion
 from specdecode.errors import ClusterError, ConflictError, ForbiddenError, NotFoundError, SettingsError
 from specdecode.handlers import watch
 from specdecode.kube import Kube, collection_path, connect
+from specdecode.library import Library
+from specdecode.lookup.find import Sources
 from specdecode.manifests.build import Options
 from specdecode.observe.cluster import child_of
-from specdecode.observe.measure import Subject, measure
+from specdecode.observe.measure import Subject, measure, subject_of
 from specdecode.observe.prometheus import Answer, PrometheusClient, Samples
 from specdecode.observe.queries import FAST_WINDOW_SCRAPES
 from specdecode.reconcile import Measured, Reconciler
@@ -63,7 +64,9 @@ class Operator:
         self._prometheus = _Counted(prometheus, self.metrics)
         fast_window_seconds = FAST_WINDOW_SCRAPES * settings.scrape_interval_seconds
         options = Options(pod_monitor=settings.pod_monitor)
-        self.reconciler = Reconciler(self.store, kube, self.metrics, options, fast_window_seconds)
+        sources = Sources(models_directory=settings.models_directory, is_hub_allowed=settings.hub)
+        library = Library.over(sources, self.queue.add)
+        self.reconciler = Reconciler(self.store, kube, self.metrics, options, library, fast_window_seconds)
         self._lagging: dict[Key, str] = {}
 
     async def visit(self, key: Key) -> bool:
@@ -101,8 +104,7 @@ class Operator:
         child = child_of(entry.deployment, entry.body["metadata"]["uid"])
         if child.mode is None:
             return None
-        names = metric_names(EngineVersion.parse(prepared.plan.engine_version))
-        return Subject(key, child.mode, names, prepared.resource.window_seconds)
+        return subject_of(prepared.resource, child.mode, EngineVersion.parse(prepared.plan.engine_version))
 
     async def tick(self) -> None:
         """Measure every resource at one instant, then visit each."""

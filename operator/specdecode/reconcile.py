@@ -7,14 +7,19 @@ Events are posted. Whoever comes next finishes what the status says.
 import logging
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from specdecode.act import apply_objects, failure_of, foreign_object, ownership_conflict
+from specdecode.api.resource import Rejection, parse
 from specdecode.api.vocabulary import API_VERSION, KIND
+from specdecode.calibrate import own_calibration
 from specdecode.decide.decision import Step
 from specdecode.decide.facts import Availability, Measurement
 from specdecode.errors import ForbiddenError, NotFoundError, RefusedError
 from specdecode.judge import Outcome, Prepared, Seen, judge, prepare
 from specdecode.kube import Body, Kube, object_path, resource_path
+from specdecode.library import Learned, Library
+from specdecode.lookup.find import Wanted, wanted_models
 from specdecode.manifests.build import Objects, Options
 from specdecode.notes import event_body, transitions
 from specdecode.status import OWNERSHIP_CONFLICT, ApplyFailure
@@ -34,12 +39,30 @@ class Measured:
     at: datetime | None = None
 
 
+Identity = tuple[str, int, Any]
+"""uid, generation and the calibration in status."""
+
+
+def _identity(body: Body) -> Identity:
+    metadata = body["metadata"]
+    return metadata.get("uid", ""), metadata.get("generation", 0), (body.get("status") or {}).get("calibration") or []
+
+
+def _wanted(body: Body) -> tuple[Wanted, ...]:
+    """The models of a resource that have to be looked up."""
+    resource = parse(body)
+    return () if isinstance(resource, Rejection) else wanted_models(resource)
+
+
 @dataclass
 class Memory:
     """What one process remembers of a resource; losing it costs only time."""
 
-    identity: tuple[str, int] = ("", 0)
-    """uid and generation that `prepared` belongs to."""
+    identity: Identity = ("", 0, [])
+    """Of the body that `wanted` and `prepared` belong to."""
+    wanted: tuple[Wanted, ...] = ()
+    learned: Learned = field(default_factory=Learned)
+    """What `prepared` was made with."""
     prepared: Prepared | None = None
     measured: Measured = field(default_factory=Measured)
     failure: ApplyFailure | None = None
@@ -60,12 +83,19 @@ class Reconciler:
     """Visits resources. Raises ClusterError when the API server is in the way; the queue tries again."""
 
     def __init__(
-        self, store: Store, kube: Kube, metrics: Metrics, options: Options, fast_window_seconds: float
+        self,
+        store: Store,
+        kube: Kube,
+        metrics: Metrics,
+        options: Options,
+        library: Library,
+        fast_window_seconds: float,
     ) -> None:
         self._store = store
         self._kube = kube
         self._metrics = metrics
         self._options = options
+        self._library = library
         self._fast_window_seconds = fast_window_seconds
         self._memories: dict[Key, Memory] = {}
 
@@ -78,13 +108,16 @@ class Reconciler:
         self._memories.pop(key, None)
         self._metrics.forget(*key)
 
-    def prepared(self, key: Key, body: Body) -> Prepared:
-        """Plan and objects of a resource, computed once per generation."""
-        memory = self.memory(key)
-        metadata = body["metadata"]
-        identity = (metadata.get("uid", ""), metadata.get("generation", 0))
-        if memory.prepared is None or memory.identity != identity:
-            memory.prepared, memory.identity = prepare(body, self._options), identity
+    def prepared(self, key: Key, body: Body, now: datetime) -> Prepared:
+        """Plan and objects of a resource, computed again only when something is new to them."""
+        memory, identity = self.memory(key), _identity(body)
+        is_new = memory.prepared is None or memory.identity != identity
+        if is_new:
+            memory.wanted = _wanted(body)
+        learned = self._library.ask(key, memory.wanted, now)
+        if memory.prepared is None or is_new or memory.learned != learned:
+            memory.prepared = prepare(body, self._options, learned.models, learned.awaited)
+            memory.identity, memory.learned = identity, learned
         return memory.prepared
 
     async def visit(self, key: Key, now: datetime) -> None:
@@ -110,7 +143,7 @@ class Reconciler:
             failure=memory.failure,
             fast_window_seconds=self._fast_window_seconds,
         )
-        return judge(self.prepared(look.key, look.body), seen, look.now)
+        return judge(self.prepared(look.key, look.body, look.now), seen, look.now)
 
     async def _visit_live(self, key: Key, entry: Entry, now: datetime) -> None:
         try:
@@ -193,8 +226,13 @@ class Reconciler:
             self._metrics.rollbacks.labels(*key, rollback.reason).inc()
 
     def _show(self, key: Key, outcome: Outcome) -> None:
-        prepared = self.memory(key).prepared
-        if outcome.status.mode is not None:
-            self._metrics.show_mode(*key, outcome.status.mode)
-        if prepared is not None and prepared.plan is not None:
-            self._metrics.plan_kv_tokens.labels(*key).set(prepared.plan.requested.kv_cache_tokens)
+        status, prepared = outcome.status, self.memory(key).prepared
+        if status.mode is not None:
+            self._metrics.show_mode(*key, status.mode)
+        plan = prepared.plan if prepared is not None else None
+        if plan is None:
+            return
+        self._metrics.plan_kv_tokens.labels(*key).set(plan.requested.kv_cache_tokens)
+        own = (own_calibration(status.spec_hash, rung, status.calibration) for rung in plan.ladder)
+        planned = {rung.mode: rung.kv_cache_bytes_per_gpu for rung in plan.ladder}
+        self._metrics.show_kv_cache(*key, planned, tuple(entry for entry in own if entry is not None))

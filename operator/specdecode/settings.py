@@ -46,6 +46,10 @@ class Settings(BaseSettings):
     """Port of /metrics, /healthz and /readyz; 0 takes a free one."""
     pod_monitor: bool = False
     """Also apply a PodMonitor per deployment (needs the Prometheus operator's CRDs)."""
+    hub: bool = False
+    """Whether models that neither the spec nor the catalogue knows may be looked up on the model hub."""
+    models_directory: Path | None = None
+    """Directory with checkpoints, as the engines see it below /models: such models are looked up there first."""
     log_format: LogFormat = LogFormat.TEXT
     """text or json."""
     workers: Annotated[int, Field(ge=1, le=64)] = 8

@@ -11,6 +11,7 @@ from specdecode.api.resource import Metadata, Rejection
 from specdecode.api.status import (
     HISTORY_LIMIT,
     BaselineStatus,
+    CalibrationStatus,
     Condition,
     ConditionStatus,
     ConditionType,
@@ -32,6 +33,9 @@ Answer = tuple[ConditionStatus, str, str]
 
 OWNERSHIP_CONFLICT = "OwnershipConflict"
 """An object that is not ours stands where one of ours should. It is looked at again at every visit."""
+
+LOOKING_UP = "LookingUp"
+"""Reason of a refusal that lasts only until a model has been looked up: nobody has to do anything."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,18 @@ class Visit:
     failure: ApplyFailure | None = None
     observed: ObservedStatus | None = None
     baseline: BaselineStatus | None = None
+    calibration: tuple[CalibrationStatus, ...] = ()
     selector: str = ""
+
+    @property
+    def is_looking_up(self) -> bool:
+        """Whether the refusal is only that a model is still being looked up."""
+        return self.refusal is not None and self.refusal.reason == LOOKING_UP
+
+    @property
+    def verdict(self) -> str:
+        """What has become of a spec that is not planned."""
+        return "waits for its model" if self.is_looking_up else "is refused"
 
     @property
     def running_mode(self) -> Mode | None:
@@ -83,7 +98,7 @@ def _ready(visit: Visit) -> Answer:
     child = visit.cluster.child
     if child is None:
         if visit.refusal is not None:
-            return FALSE, visit.refusal.reason, "nothing runs: the spec is refused"
+            return FALSE, visit.refusal.reason, f"nothing runs: the spec {visit.verdict}"
         return FALSE, "NotCreated", "the Deployment does not exist yet"
     if child.desired_replicas == 0:
         return TRUE, "ScaledToZero", "no replicas are asked for"
@@ -98,7 +113,7 @@ def _ready(visit: Visit) -> Answer:
 
 def _planned(visit: Visit) -> Answer:
     if visit.refusal is not None:
-        return FALSE, visit.refusal.reason, str(visit.refusal)
+        return UNKNOWN if visit.is_looking_up else FALSE, visit.refusal.reason, str(visit.refusal)
     assert visit.plan is not None, "what is not refused was planned"
     requested = visit.plan.requested
     message = (
@@ -142,7 +157,7 @@ def _speculation_active(visit: Visit) -> Answer:
         return judge(visit, decision)
     assert visit.refusal is not None, "what is not decided was refused"
     running = f"{visit.running_mode} keeps running" if visit.running_mode else "nothing runs"
-    return _speculation_of_running(visit), visit.refusal.reason, f"the new spec is refused; {running}"
+    return _speculation_of_running(visit), visit.refusal.reason, f"the new spec {visit.verdict}; {running}"
 
 
 def _is_newly_ready(visit: Visit) -> bool:
@@ -158,7 +173,7 @@ def _metrics_available(visit: Visit) -> Answer:
     if child is None or child.ready_replicas == 0:
         return UNKNOWN, "NothingRuns", "no engine answers that could be measured"
     if visit.refusal is not None:
-        return UNKNOWN, "NotJudged", "while the new spec is refused, what runs is left alone and not judged"
+        return UNKNOWN, "NotJudged", f"while the new spec {visit.verdict}, what runs is left alone and not judged"
     if availability is Availability.MEASURED:
         return TRUE, availability, "acceptance and latency are measured"
     if availability is Availability.NO_TRAFFIC:
@@ -182,7 +197,7 @@ def _stuck_finding(visit: Visit) -> str | None:
 
 
 def _stalled(visit: Visit) -> Answer:
-    if visit.refusal is not None:
+    if visit.refusal is not None and not visit.is_looking_up:
         return TRUE, visit.refusal.reason, str(visit.refusal)
     if visit.failure is not None and visit.failure.is_final:
         return TRUE, visit.failure.reason, visit.failure.message
@@ -192,20 +207,34 @@ def _stalled(visit: Visit) -> Answer:
     return FALSE, "Progressing", ""
 
 
-def _reconciling(visit: Visit) -> Answer:
-    child = visit.cluster.child
+def _unless_at_work(visit: Visit) -> Answer | None:
     if _stalled(visit)[0] is TRUE:
         return FALSE, "Stalled", "see the condition Stalled"
     if visit.is_paused:
         return FALSE, "Paused", ""
+    return None
+
+
+def _unless_free_to_go_on(visit: Visit) -> Answer | None:
+    if visit.is_looking_up:
+        return TRUE, LOOKING_UP, str(visit.refusal)
     if visit.failure is not None:
         return TRUE, visit.failure.reason, visit.failure.message
+    return None
+
+
+def _rolling_out(visit: Visit) -> Answer:
+    child = visit.cluster.child
     mode = visit.decision.mode if visit.decision else None
     if child is None or not visit.is_applied:
         return TRUE, "Applying", f"{mode} is being applied"
     if child.desired_replicas > 0 and not child.is_rolled_out:
         return TRUE, "RolloutRunning", f"{mode} is being rolled out"
     return FALSE, "RolledOut", ""
+
+
+def _reconciling(visit: Visit) -> Answer:
+    return _unless_at_work(visit) or _unless_free_to_go_on(visit) or _rolling_out(visit)
 
 
 _QUESTIONS = (
@@ -316,6 +345,7 @@ def _decided(visit: Visit, decision: Decision) -> dict[str, object]:
         "acknowledged_retry": decision.acknowledged_retry or visit.old.acknowledged_retry,
         "history": _history(visit, decision),
         "baseline": visit.baseline,
+        "calibration": visit.calibration,
     }
 
 
@@ -328,7 +358,7 @@ def next_status(visit: Visit) -> SpecDecodeDeploymentStatus:
         "replicas": child.replicas if child else 0,
         "ready_replicas": child.ready_replicas if child else 0,
         "selector": visit.selector,
-        "plan": plan_status(visit.plan) if visit.plan else visit.old.plan,
+        "plan": plan_status(visit.plan, visit.spec_hash, visit.calibration) if visit.plan else visit.old.plan,
         "observed": observed,
         "conditions": tuple(_condition(visit, kind, question(visit)) for kind, question in _QUESTIONS),
     }

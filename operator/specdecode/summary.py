@@ -3,6 +3,7 @@
 from specdecode.api.status import (
     AdviceStatus,
     Bounds,
+    CalibrationStatus,
     LedgerLineStatus,
     ModePlanStatus,
     ObservedStatus,
@@ -10,6 +11,7 @@ from specdecode.api.status import (
     PlanStatus,
 )
 from specdecode.api.vocabulary import Mode
+from specdecode.calibrate import Calibrations, measured_tokens, own_calibration
 from specdecode.decide.baseline import is_same_load
 from specdecode.decide.facts import Availability, Histogram, Measurement, Window
 from specdecode.decide.quantiles import quantile_bounds
@@ -28,7 +30,7 @@ def size_text(size_bytes: int) -> str:
     return f"{size_bytes / GIB:.1f}Gi"
 
 
-def _mode_status(mode: ModePlan, *, with_ledger: bool) -> ModePlanStatus:
+def _mode_status(mode: ModePlan, own: CalibrationStatus | None, *, with_ledger: bool) -> ModePlanStatus:
     ledger = tuple(LedgerLineStatus(name=line.name, size=size_text(line.bytes)) for line in mode.ledger)
     return ModePlanStatus(
         name=mode.mode,
@@ -36,18 +38,22 @@ def _mode_status(mode: ModePlan, *, with_ledger: bool) -> ModePlanStatus:
         short_by=None if mode.fits else size_text(mode.short_bytes),
         kv_cache=size_text(mode.kv_cache_bytes_per_gpu),
         kv_cache_tokens=mode.kv_cache_tokens,
+        measured_kv_cache_tokens=None if own is None else measured_tokens(mode, own),
         requests_at_max_model_len=f"{mode.requests_at_max_model_len:.1f}",
         ledger=ledger if with_ledger else None,
     )
 
 
-def plan_status(plan: Plan) -> PlanStatus:
-    """The plan, with the ledger of the requested mode only."""
+def plan_status(plan: Plan, spec_hash: str | None, calibrations: Calibrations) -> PlanStatus:
+    """The plan, with the ledger of the requested mode only, and beside it what was measured under this spec."""
     return PlanStatus(
         engine_version=plan.engine_version,
         requested_mode=plan.requested_mode,
         gpu_memory=size_text(plan.gpu_memory_bytes),
-        modes=tuple(_mode_status(mode, with_ledger=mode is plan.requested) for mode in plan.ladder),
+        modes=tuple(
+            _mode_status(mode, own_calibration(spec_hash, mode, calibrations), with_ledger=mode is plan.requested)
+            for mode in plan.ladder
+        ),
         advice=tuple(AdviceStatus(reason=advice.reason, message=advice.message) for advice in plan.advice),
     )
 

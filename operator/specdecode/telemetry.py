@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,11 +13,23 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from specdecode.api.status import CalibrationStatus
+from specdecode.api.values import bytes_of
 from specdecode.api.vocabulary import Mode
 from specdecode.errors import SettingsError
 from specdecode.settings import LogFormat
 
 logger = logging.getLogger("specdecode")
+
+
+def _show(gauge: Gauge, namespace: str, name: str, values: Mapping[Mode, float]) -> None:
+    """Set the series of the modes that have a value, and remove those of the others."""
+    for mode in Mode:
+        if mode in values:
+            gauge.labels(namespace, name, mode).set(values[mode])
+        else:
+            with suppress(KeyError):
+                gauge.remove(namespace, name, mode)
 
 
 class Metrics:
@@ -43,6 +56,16 @@ class Metrics:
         self.plan_kv_tokens = Gauge(
             "specdecode_plan_kv_tokens", "Planned KV cache tokens.", ["namespace", "name"], registry=self.registry
         )
+        self.plan_kv_cache_bytes = self._per_mode(
+            "specdecode_plan_kv_cache_bytes", "Planned KV cache per GPU; negative: this much is missing."
+        )
+        self.measured_kv_cache_bytes = self._per_mode(
+            "specdecode_measured_kv_cache_bytes", "KV cache per GPU as the running engine sized it."
+        )
+        self.plan_error_ratio = self._per_mode(
+            "specdecode_plan_error_ratio",
+            "(planned - measured) / measured KV cache, the plan by its formulas alone.",
+        )
         self.queries = Counter(
             "specdecode_prometheus_query", "Prometheus queries by outcome.", ["outcome"], registry=self.registry
         )
@@ -57,11 +80,31 @@ class Metrics:
         for candidate in Mode:
             self.effective.labels(namespace, name, candidate).set(candidate is mode)
 
+    def _per_mode(self, name: str, documentation: str) -> Gauge:
+        return Gauge(name, documentation, ["namespace", "name", "mode"], registry=self.registry)
+
+    def show_kv_cache(
+        self, namespace: str, name: str, planned_bytes: Mapping[Mode, int], measured: Sequence[CalibrationStatus]
+    ) -> None:
+        """Show the KV cache of every mode of the plan, and what was measured under the spec in force."""
+        sizes = {
+            entry.mode: (bytes_of(entry.planned_kv_cache), bytes_of(entry.measured_kv_cache)) for entry in measured
+        }
+        ratios = {mode: (planned - real) / real for mode, (planned, real) in sizes.items()}
+        reals = {mode: real for mode, (_, real) in sizes.items()}
+        _show(self.plan_kv_cache_bytes, namespace, name, planned_bytes)
+        _show(self.measured_kv_cache_bytes, namespace, name, reals)
+        _show(self.plan_error_ratio, namespace, name, ratios)
+
     def forget(self, namespace: str, name: str) -> None:
         """Remove the series of a deleted resource."""
-        for mode in Mode:
-            with suppress(KeyError):
-                self.effective.remove(namespace, name, mode)
+        for gauge in (
+            self.effective,
+            self.plan_kv_cache_bytes,
+            self.measured_kv_cache_bytes,
+            self.plan_error_ratio,
+        ):
+            _show(gauge, namespace, name, {})
         with suppress(KeyError):
             self.plan_kv_tokens.remove(namespace, name)
 

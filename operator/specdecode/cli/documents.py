@@ -21,18 +21,23 @@ FileOption = Annotated[
 Parsed = SpecDecodeDeployment | Rejection
 
 
+def unreadable(field: str, name: str, error: OSError | ValueError) -> Problem:
+    """Why a file could not be read."""
+    if isinstance(error, FileNotFoundError):
+        return Problem(field, name, "does not exist; name an existing file, or - for standard input")
+    if isinstance(error, UnicodeDecodeError):
+        return Problem(field, name, f"is not UTF-8 text (byte {error.start}); name a YAML file")
+    reason = getattr(error, "strerror", None) or str(error)
+    return Problem(field, name, f"cannot be read: {reason}")
+
+
 def _text(name: str) -> str | Problem:
     try:
         if name == STANDARD_INPUT:
             return sys.stdin.read()
         return Path(name).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return Problem("file", name, "does not exist; name an existing file, or - for standard input")
-    except UnicodeDecodeError as error:
-        return Problem("file", name, f"is not UTF-8 text (byte {error.start}); name a YAML file")
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        return Problem("file", name, f"cannot be read: {reason}")
+        return unreadable("file", name, error)
 
 
 def _documents(name: str, text: str) -> tuple[Any, ...] | Problem:

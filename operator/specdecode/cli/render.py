@@ -9,7 +9,8 @@ from specdecode.api.vocabulary import Mode
 from specdecode.cli.complaints import DOES_NOT_FIT, INVALID, complain
 from specdecode.cli.documents import FileOption, read_resources
 from specdecode.cli.output import yaml_text
-from specdecode.cli.plan import Planned, planned
+from specdecode.cli.planning import HubOption, ModelsDirectoryOption, Planned, planned
+from specdecode.lookup.find import Sources
 from specdecode.manifests.build import build
 
 
@@ -31,6 +32,9 @@ def _objects(found: Planned, wanted: Mode | None) -> tuple[dict[str, object], ..
 def render(
     file: FileOption,
     mode: Annotated[Mode | None, typer.Option("--mode", help="Omitted: the requested mode.")] = None,
+    *,
+    hub: HubOption = False,
+    models_directory: ModelsDirectoryOption = None,
 ) -> None:
     """Print the Kubernetes objects of a mode as YAML.
 
@@ -40,7 +44,8 @@ def render(
     if isinstance(found, Problem):
         complain("nothing to render", (found,))
         raise typer.Exit(INVALID)
-    results = [planned(label, parsed) for label, parsed in found]
+    sources = Sources(models_directory=models_directory, is_hub_allowed=hub)
+    results = [planned(label, parsed, sources) for label, parsed in found]
     if None in results:
         raise typer.Exit(INVALID)
     rendered: list[dict[str, object]] = []

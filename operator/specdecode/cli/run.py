@@ -28,6 +28,12 @@ def run(
     listen_port: Annotated[int | None, typer.Option(help="Their port; 0 takes a free one.")] = None,
     log_format: Annotated[LogFormat | None, typer.Option(help="text or json.")] = None,
     pod_monitor: Annotated[bool | None, typer.Option(help="Also apply a PodMonitor per deployment.")] = None,
+    hub: Annotated[
+        bool | None, typer.Option("--hub/--no-hub", help="Look up unknown models on the model hub. Off by default.")
+    ] = None,
+    models_directory: Annotated[
+        Path | None, typer.Option(help="Look up unknown models in this directory, the engines' /models.")
+    ] = None,
 ) -> None:
     """Run the operator. Every option can also be set as SPECDECODE_<OPTION> in the environment."""
     # Only this command needs the clients of the cluster; the offline ones start without them.
@@ -43,6 +49,8 @@ def run(
         "listen_port": listen_port,
         "log_format": log_format,
         "pod_monitor": pod_monitor,
+        "hub": hub,
+        "models_directory": models_directory,
     }
     try:
         settings = Settings(**{name: value for name, value in options.items() if value is not None})
