@@ -57,8 +57,8 @@ class Measured:
 
     @property
     def had_no_room(self) -> bool:
-        """Whether vLLM itself refused to start because the KV cache was too small."""
-        return self.failed in {NO_KV_CACHE, TOO_SHORT}
+        """Whether the start failed for memory: no room for the KV cache, or none left beside it."""
+        return self.failed in {NO_KV_CACHE, TOO_SHORT, OUT_OF_MEMORY}
 
 
 def _number(text: str) -> float | None:

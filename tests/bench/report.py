@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from specdecode.api.resource import Rejection, SpecDecodeDeployment
 
 from .assumptions import END_TO_END, Group
-from .measured import OUT_OF_MEMORY, read_rows
+from .measured import read_rows
 from .pairs import ColdStart, Effect, cold_start, effects
 from .rows import SHARED_BY_RANKS, Row, row_of
 from .score import (
@@ -82,15 +82,6 @@ class Report:
         """Rows that found no room and were called fitting."""
         return tuple(
             row.measured.id for row in self.with_verdict if called_fitting(row, self.predicted[row.measured.id])
-        )
-
-    @property
-    def out_of_memory(self) -> tuple[Predicted, ...]:
-        """Rows that sized their KV cache and ran out of memory later: no question of fitting, one of warning."""
-        return tuple(
-            self.predicted[row.measured.id]
-            for row in self.rows
-            if row.group is not Group.SKIPPED and row.measured.failed == OUT_OF_MEMORY
         )
 
     @property

@@ -10,7 +10,7 @@ from specdecode.plan.make import make_plan
 from specdecode.plan.types import ModePlan
 
 from .assumptions import Group
-from .measured import GIB, OUT_OF_MEMORY, Measured
+from .measured import GIB, Measured
 from .rows import Row
 
 _ROUNDING_GIB = 0.005
@@ -168,7 +168,7 @@ def summarise(title: str, predictions: Sequence[Prediction]) -> Summary:
 
 def has_verdict(row: Row) -> bool:
     """Whether the row says if the engine started, for a card and a budget that are known."""
-    return row.group not in {Group.SKIPPED, Group.BYTES, Group.DRAFT} and row.measured.failed != OUT_OF_MEMORY
+    return row.group not in {Group.SKIPPED, Group.BYTES, Group.DRAFT}
 
 
 def called_impossible(row: Row, predicted: Predicted) -> bool:

@@ -90,13 +90,10 @@ def _bytes(report: Report) -> str:
 def _verdicts(report: Report) -> str:
     failed = sum(row.measured.had_no_room for row in report.with_verdict)
     started = len(report.with_verdict) - failed
-    late = report.out_of_memory
-    said = [", ".join(found.advice) or "nothing" for found in late if isinstance(found, Prediction)]
     return (
         f"Verdicts: {len(report.impossible)} of {started} that started were called impossible "
-        f"({', '.join(report.impossible) or 'none'}); {len(report.fitting)} of {failed} that found no room were called "
-        f"fitting ({', '.join(report.fitting) or 'none'}).\n"
-        f"  Out of memory later, after the KV cache was sized: {len(late)}; the plan's advice: {'; '.join(said)}."
+        f"({', '.join(report.impossible) or 'none'}); {len(report.fitting)} of {failed} that ran out of memory were "
+        f"called fitting ({', '.join(report.fitting) or 'none'})."
     )
 
 

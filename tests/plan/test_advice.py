@@ -157,6 +157,30 @@ SPEAKS = [
     ),
     pytest.param(BF16, "QuantizeDraftFirst", "before relaxing its family", id="an unquantised draft that does not fit"),
     pytest.param({}, "DraftTakesKvCache", "147296 tokens instead of 241088", id="what the draft costs"),
+    pytest.param(
+        ONE_QWEN | {"spec.accelerator.product": "NVIDIA-GeForce-RTX-4090", "spec.engine.gpuMemoryUtilization": "0.98"},
+        "TightCard",
+        "may run out of memory after its KV cache is allocated",
+        id="little is left beside the budget",
+    ),
+    pytest.param(
+        ONE_QWEN | {"spec.engine.extraArgs": [{"name": "enable-lora"}]},
+        "ArgumentNotCounted",
+        "enable-lora",
+        id="an argument that takes memory of its own",
+    ),
+    pytest.param(
+        ONE_QWEN | {"spec.model": {"name": "mistralai/Mistral-Small-3.2-24B-Instruct-2506"}},
+        "EncoderNotCounted",
+        "also loads and profiles an encoder",
+        id="a model that sees",
+    ),
+    pytest.param(
+        {"spec.engine.image": "vllm/vllm-openai:v0.9.2"} | FP8_OF_V0,
+        "AcceptanceReactsSlowly",
+        "means over the life of the engine",
+        id="a draft model in the first generation",
+    ),
     pytest.param(ONE_QWEN, "WarmStartHasMoreKv", "0.9 GiB more KV cache per GPU", id="a kept compile cache"),
     pytest.param({"spec.speculation.fallbacks": []}, "NgramForSummaries", "list NGram", id="no n-gram on the ladder"),
     pytest.param(

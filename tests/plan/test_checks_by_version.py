@@ -27,7 +27,7 @@ EAGLE = LLAMA | {
 
 
 def on(version: str, base: dict[str, Any], **engine: Any) -> dict[str, Any]:
-    long = {"spec.engine.maxModelLen": 16_384, "spec.engine.maxNumBatchedTokens": 8192} if engine.pop("long", 0) else {}
+    long = {"spec.engine.maxModelLen": 16_384, "spec.engine.maxNumBatchedTokens": 4096} if engine.pop("long", 0) else {}
     changed = {f"spec.engine.{name}": value for name, value in engine.items()}
     return deepcopy(base) | long | changed | {"spec.engine.image": f"vllm/vllm-openai:v{version}"}
 
@@ -70,7 +70,10 @@ def on(version: str, base: dict[str, Any], **engine: Any) -> dict[str, Any]:
             on("0.8.5", EAGLE, long=True), "BatchTooSmall", "first engine generation", id="a fallback in 0.8.5"
         ),
         pytest.param(
-            on("0.7.3", NGRAM, maxModelLen=40_960), "BatchTooSmall", "(40960)", id="a long context with speculation"
+            on("0.7.3", NGRAM, maxModelLen=40_960, maxNumBatchedTokens=4096),
+            "BatchTooSmall",
+            "(40960)",
+            id="a long context with speculation",
         ),
     ],
 )

@@ -109,7 +109,7 @@ def test_what_started_is_not_called_impossible(report: Report) -> None:
 
 
 def test_what_found_no_room_is_not_called_fitting(report: Report) -> None:
-    assert sum(row.measured.had_no_room for row in report.with_verdict) == 3
+    assert sum(row.measured.had_no_room for row in report.with_verdict) == 4
     assert report.fitting == ()
 
 

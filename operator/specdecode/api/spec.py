@@ -140,7 +140,8 @@ class EngineSpec(ApiModel):
     max_num_seqs: Annotated[Integer, Field(ge=1, le=65_536)] = 256
     """Most requests in one engine step."""
     max_num_batched_tokens: Annotated[Integer, Field(ge=1, le=4_194_304)] = 8192
-    """Most tokens in one engine step."""
+    """Most tokens in one engine step. Engines up to 0.9 that take whole prompts get maxModelLen where that is more and
+    this is left at its default."""
     gpu_memory_utilization: Fraction = "0.92"
     """Share of each GPU's memory that vLLM may use, as a decimal string in (0, 1]."""
     kv_cache_dtype: KvCacheDtype = KvCacheDtype.AUTO

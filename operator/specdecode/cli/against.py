@@ -14,8 +14,8 @@ from specdecode.cli.logs import read_log
 from specdecode.cli.planning import Planned, planned
 from specdecode.engine.startup_log import StartupLog
 from specdecode.lookup.find import Sources
-from specdecode.plan.compare import Comparison, compare, mode_of_log
-from specdecode.plan.from_log import resource_of
+from specdecode.plan.log.compare import Comparison, compare, mode_of_log
+from specdecode.plan.log.resource import resource_of
 from specdecode.plan.types import ModePlan, Plan
 
 Labelled = tuple[str, SpecDecodeDeployment | Rejection]

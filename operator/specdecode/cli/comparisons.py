@@ -11,7 +11,7 @@ from specdecode.api.resource import SpecDecodeDeployment
 from specdecode.cli.side_by_side import different_flags, numbers_of
 from specdecode.cli.tables import gib, unwrapped, wrapped
 from specdecode.engine.startup_log import StartupLog
-from specdecode.plan.compare import ComparedLine, Comparison, Unit
+from specdecode.plan.log.compare import ComparedLine, Comparison, Unit
 from specdecode.plan.titles import title
 from specdecode.plan.types import ModePlan, Plan
 

@@ -26,7 +26,7 @@ from pydantic.alias_generators import to_camel
 from specdecode.api.resource import SpecDecodeDeployment
 from specdecode.cli.side_by_side import Difference, different_flags, different_numbers, line_of
 from specdecode.engine.startup_log import StartupLog
-from specdecode.plan.compare import ComparedLine, Comparison, Unit
+from specdecode.plan.log.compare import ComparedLine, Comparison, Unit
 from specdecode.plan.published import published_budget
 from specdecode.plan.startup import startup_budget_seconds
 from specdecode.plan.types import LedgerLine, ModePlan, Plan

@@ -12,7 +12,7 @@ from importlib import resources
 from typing import Any
 
 from specdecode.api.resource import Problem
-from specdecode.engine.config_json import facts_of_config
+from specdecode.engine.checkpoint.config import facts_of_config
 from specdecode.engine.facts import ModelFacts
 
 _Entry = Mapping[str, Any]

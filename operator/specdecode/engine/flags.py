@@ -202,6 +202,8 @@ _V2_SINCE: dict[Method | None, EngineVersion | None] = {
     Method.MLP_SPECULATOR: None,
 }
 
+_V2_QUANTIZED_SINCE = EngineVersion(0, 24)
+
 _V2_ARCHITECTURES: tuple[tuple[EngineVersion, frozenset[str]], ...] = (
     (EngineVersion(0, 22), frozenset({"Qwen3ForCausalLM"})),
     (EngineVersion(0, 23), frozenset({"LlamaForCausalLM", "MistralForCausalLM"})),
@@ -232,14 +234,16 @@ def _defaults_to_v2(version: EngineVersion, architecture: str) -> bool:
     return listed or (version >= EngineVersion(0, 25) and _NOT_DENSE.search(architecture) is None)
 
 
-def uses_v2_runner(version: EngineVersion, method: Method | None, architecture: str) -> bool:
+def uses_v2_runner(
+    version: EngineVersion, method: Method | None, architecture: str, *, is_quantized: bool = False
+) -> bool:
     """Whether vLLM's second model runner is used. Its sampler takes a fraction of the first one's memory.
 
-    `architecture` is the target's, as its config.json says. Source: `VllmConfig.use_v2_model_runner` of 0.22.1 to
-    0.33.0. Not counted: 0.22 and 0.23 leave checkpoints with a `quantization_config` to the first runner.
+    `architecture` is the target's, as its config.json says; `is_quantized` whether that has a `quantization_config`,
+    which 0.22 and 0.23 leave to the first runner. Source: `VllmConfig.use_v2_model_runner` of 0.22.1 to 0.33.0.
     """
     since = _V2_SINCE[method]
-    if since is None or version < since:
+    if since is None or version < since or (is_quantized and version < _V2_QUANTIZED_SINCE):
         return False
     return method is Method.DSPARK or _defaults_to_v2(version, architecture)
 

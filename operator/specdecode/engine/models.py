@@ -9,8 +9,8 @@ from decimal import Decimal
 from specdecode.api.facts import ModelFactsSpec
 from specdecode.api.resource import Problem
 from specdecode.api.values import bytes_of
-from specdecode.engine import architectures
 from specdecode.engine.catalogue import catalogue, refused_models
+from specdecode.engine.checkpoint import architectures
 from specdecode.engine.facts import BYTES_16_BIT, DERIVED_HEAD, ModelFacts, derived_head
 from specdecode.engine.quantization import QUANTIZATIONS, UNQUANTIZED_BITS
 

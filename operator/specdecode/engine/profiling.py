@@ -52,6 +52,8 @@ class Profiling:
     """Whether `GPU KV cache size` is concurrency x maximum length (0.21 and newer) or blocks x block size."""
     keeps_latent: bool
     """Whether MLA models cache their latent, or keys and values of every head, padded to 256."""
+    splits_heads: bool
+    """Whether an EAGLE or MLP-speculator head is sharded like the target; V0 keeps it on one GPU."""
     latent_alignment_bytes: int
     """MLA entries are padded to a multiple of it; 1: not padded."""
 
@@ -87,11 +89,16 @@ def is_v0(version: EngineVersion, method: Method | None, capability: Capability)
 
 @cache
 def profiling(
-    version: EngineVersion, method: Method | None, architecture: str, capability: Capability = HOPPER
+    version: EngineVersion,
+    method: Method | None,
+    architecture: str,
+    capability: Capability = HOPPER,
+    *,
+    is_quantized: bool = False,
 ) -> Profiling:
     """The rules of a release on a card; `method` None is a server without speculation."""
     v0 = is_v0(version, method, capability)
-    v2_runner = uses_v2_runner(version, method, architecture)
+    v2_runner = uses_v2_runner(version, method, architecture, is_quantized=is_quantized)
     return Profiling(
         is_v0=v0,
         sampler=_sampler(version, v2_runner=v2_runner),
@@ -106,5 +113,6 @@ def profiling(
         padding_factor=_padding_factor(version),
         size_counts_requests=version >= EngineVersion(0, 21),
         keeps_latent=version >= EngineVersion(0, 7, 1),
+        splits_heads=not v0,
         latent_alignment_bytes=256 if v0 and EngineVersion(0, 7, 2) <= version < EngineVersion(0, 8, 5) else 1,
     )

@@ -11,7 +11,7 @@ import time
 from dataclasses import astuple
 from pathlib import Path
 
-from specdecode.engine.safetensors import CheckpointWeights, Tensors
+from specdecode.engine.checkpoint.safetensors import CheckpointWeights, Tensors
 from specdecode.lookup.description import Description
 
 _FORMAT = 1

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from specdecode.api.resource import Problem
-from specdecode.engine.config_json import facts_of_config
+from specdecode.engine.checkpoint.config import facts_of_config
+from specdecode.engine.checkpoint.safetensors import CheckpointWeights
 from specdecode.engine.facts import ModelFacts
-from specdecode.engine.safetensors import CheckpointWeights
 
 CONFIG, INDEX, QUANTIZATION = "config.json", "model.safetensors.index.json", "hf_quant_config.json"
 

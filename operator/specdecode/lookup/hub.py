@@ -17,7 +17,7 @@ import httpx
 from huggingface_hub import get_token, hf_hub_url
 from huggingface_hub.errors import HFValidationError
 
-from specdecode.engine.safetensors import (
+from specdecode.engine.checkpoint.safetensors import (
     LENGTH_BYTES,
     Tensors,
     add_up,
@@ -25,7 +25,7 @@ from specdecode.engine.safetensors import (
     header_length,
     read_header,
 )
-from specdecode.engine.stored import with_modelopt
+from specdecode.engine.checkpoint.stored import with_modelopt
 from specdecode.lookup.description import (
     CONFIG,
     INDEX,

@@ -10,7 +10,7 @@ from pathlib import Path
 from huggingface_hub.file_download import repo_folder_name
 
 from specdecode.api.vocabulary import CACHE_MOUNT
-from specdecode.engine.safetensors import (
+from specdecode.engine.checkpoint.safetensors import (
     LENGTH_BYTES,
     Tensors,
     add_up,
@@ -18,7 +18,7 @@ from specdecode.engine.safetensors import (
     header_length,
     read_header,
 )
-from specdecode.engine.stored import with_modelopt
+from specdecode.engine.checkpoint.stored import with_modelopt
 from specdecode.lookup.description import (
     CONFIG,
     INDEX,

@@ -9,6 +9,7 @@ from specdecode.plan.types import Advice
 RULES: tuple[Callable[[Review], Said], ...] = (
     advice_memory.not_servable,
     advice_memory.tight,
+    advice_memory.tight_card,
     advice_memory.fallback_does_not_fit,
     advice_engine.remote_code,
     advice_engine.version_unknown,

@@ -129,6 +129,20 @@ def tight(review: Review) -> Said:
     )
 
 
+def tight_card(review: Review) -> Said:
+    """Eight cards on PCIe failed so with 1.57 GiB beside their budget (vllm-project/vllm#51590)."""
+    lines = {line.name: line for line in review.requested.ledger}
+    spare, outside = lines["spare"], lines["outsideBudget"]
+    if not review.requested.fits or spare.low_bytes >= 0:
+        return None
+    return Advice(
+        "TightCard",
+        f"beside its budget the engine takes {gib(-outside.high_bytes)} to {gib(-outside.low_bytes)} per GPU and "
+        f"{gib(spare.bytes - outside.bytes)} are left: it may run out of memory after its KV cache is allocated; lower "
+        "engine.gpuMemoryUtilization",
+    )
+
+
 def fallback_does_not_fit(review: Review) -> Said:
     failing = [plan for plan in review.ladder[1:-1] if not plan.fits]
     if not failing:
@@ -142,9 +156,8 @@ def fallback_does_not_fit(review: Review) -> Said:
 
 _UNCOUNTED_ARGUMENTS = frozenset(
     {
-        *("cpu-offload-gb", "num-gpu-blocks-override", "enable-lora", "decode-context-parallel-size"),
-        *("compilation-config", "cudagraph-capture-sizes", "max-cudagraph-capture-size", "performance-mode"),
-        "limit-mm-per-prompt",
+        *("enable-lora", "compilation-config", "cudagraph-capture-sizes", "max-cudagraph-capture-size"),
+        *("performance-mode", "limit-mm-per-prompt"),
     }
 )
 """Arguments that change what a GPU holds in a way that no line of the ledger counts."""

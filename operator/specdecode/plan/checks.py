@@ -13,17 +13,14 @@ from specdecode.engine.flags import (
     has_typical_acceptance,
     knows_draft_kv_cache_dtype,
     method_problem,
-    runs_v0,
 )
 from specdecode.engine.models import ModelFacts
 from specdecode.engine.parser import choice_problem, extra_argument_problem
 from specdecode.engine.quantization import QUANTIZATIONS, Kind, checkpoint_problem, find, online_fp8
+from specdecode.plan.prefill import takes_whole_prompts
 from specdecode.plan.workload import Workload
 
 Found = Iterator[Problem]
-
-_CHUNKED_BEYOND_TOKENS = 32_768
-"""Context above which the first engine generation cuts prompts by itself (`EngineArgs._set_default_args_v0`)."""
 
 
 def _method(workload: Workload) -> Found:
@@ -53,8 +50,7 @@ def _quantization(workload: Workload) -> Found:
             yield method
             continue
         problem = checkpoint_problem(method, facts.quantization, field)
-        # A user's own facts do not say how the checkpoint is stored.
-        if problem is not None and facts.source != "spec":
+        if problem is not None:
             yield problem
 
 
@@ -124,31 +120,15 @@ def _batch(workload: Workload) -> Found:
         )
 
 
-def _first_generation_modes(workload: Workload) -> Iterator[Method | None]:
-    """Methods of the modes that the first engine generation runs; None is plain vLLM."""
-    speculation = workload.spec.speculation
-    methods: list[Method | None] = [None]
-    if speculation is not None:
-        methods.append(speculation.method)
-        if Fallback.NGRAM in speculation.fallbacks:
-            methods.append(Method.NGRAM)
-    yield from (method for method in methods if runs_v0(workload.version, method))
-
-
 def _prefill(workload: Workload) -> Found:
-    engine = workload.spec.engine
-    if engine.max_num_batched_tokens >= engine.max_model_len:
-        return
-    if any(argument.name == "enable-chunked-prefill" for argument in engine.extra_args):
-        return
-    methods = tuple(_first_generation_modes(workload))
-    # Plain vLLM of that generation turns it on by itself for a long context.
-    if methods and not (methods == (None,) and engine.max_model_len > _CHUNKED_BEYOND_TOKENS):
+    spec, version = workload.spec, workload.version
+    tokens, length = spec.engine.max_num_batched_tokens, spec.engine.max_model_len
+    if tokens < length and takes_whole_prompts(spec, version, workload.gpu.compute_capability):
         yield Problem(
             "spec.engine.maxNumBatchedTokens",
-            str(engine.max_num_batched_tokens),
-            f"must be at least maxModelLen ({engine.max_model_len}): the first engine generation, which vLLM "
-            f"{workload.version} runs here, takes a prompt in one step; raise it or lower maxModelLen",
+            str(tokens),
+            f"must be at least maxModelLen ({length}): the first engine generation, which vLLM {version} runs here, "
+            "takes a prompt in one step; leave it out, raise it or lower maxModelLen",
         )
 
 

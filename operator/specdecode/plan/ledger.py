@@ -6,7 +6,7 @@ Three sums stand in one list. The first is the arithmetic people quote, in decim
 `total` less the budget, + `outsideBudget` = `spare`. It counts and does not judge.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from specdecode.api.vocabulary import KvCacheDtype, Method, Mode
@@ -31,6 +31,9 @@ _WITHOUT_DRAFT_CACHE = frozenset({Method.MEDUSA, Method.MLP_SPECULATOR})
 
 _KEEPS_HIDDEN_STATES = frozenset({Method.EAGLE, Method.EAGLE3, Method.MTP, Method.DFLASH, Method.DSPARK})
 """Methods whose head starts from the target's hidden states."""
+
+_WHOLE_ON_V0 = frozenset({Method.EAGLE, Method.MLP_SPECULATOR})
+"""Heads that the first engine generation refuses to split."""
 
 _RUN_TO_RUN_BYTES = 50 * 1024**2
 """Equal starts of one engine differ by 0.03 GiB (two boots of one rig on vLLM 0.24.0)."""
@@ -80,20 +83,6 @@ def _weights_source(loaded: Loaded) -> str:
     return f"{loaded.facts.name} at {loaded.bits:g} bits per linear weight; {loaded.facts.source}"
 
 
-def _weight_lines(workload: Workload, target: Loaded, draft: Loaded | None) -> tuple[LedgerLine, ...]:
-    models = {"targetWeights": target} | ({} if draft is None else {"draftWeights": draft})
-    caches = sum(
-        memory.rotary_cache_bytes(model.facts, workload.spec.engine.max_model_len) for model in models.values()
-    )
-    return (
-        *(
-            _takes(name, memory.weights_per_gpu(model.kept_bytes, workload.gpus), _weights_source(model))
-            for name, model in models.items()
-        ),
-        _takes("rotaryCaches", Estimate.exact(caches), "positions x head dimension x 2 bytes, whole on every GPU"),
-    )
-
-
 @dataclass(frozen=True)
 class _Mode:
     """One mode of a workload, with everything its lines are counted from."""
@@ -110,6 +99,12 @@ class _Mode:
         return (self.target,) if self.draft is None else (self.target, self.draft)
 
     @property
+    def draft_gpus(self) -> int:
+        """GPUs that share the draft."""
+        is_whole = self.active is not None and self.active.method in _WHOLE_ON_V0 and not self.rules.splits_heads
+        return 1 if is_whole else self.workload.gpus
+
+    @property
     def is_pinned(self) -> bool:
         """Whether the plan fixes the size of the KV cache."""
         workload = self.workload
@@ -119,10 +114,31 @@ class _Mode:
 def _mode(workload: Workload, mode: Mode) -> _Mode:
     active = speculation_of(workload.spec, mode)
     method = None if active is None else active.method
-    rules = profiling(workload.version, method, workload.target.architecture, workload.gpu.compute_capability)
+    rules = profiling(
+        workload.version,
+        method,
+        workload.target.architecture,
+        workload.gpu.compute_capability,
+        is_quantized=workload.target.quantization is not None,
+    )
     if any(argument.name == "disable-hybrid-kv-cache-manager" for argument in workload.spec.engine.extra_args):
         rules = replace(rules, batches_in_flight=0)
     return _Mode(workload, active, target_of(workload), draft_of(workload, active), rules)
+
+
+def _weight_lines(mode: _Mode) -> Iterator[LedgerLine]:
+    target, draft = mode.target, mode.draft
+    share = memory.weights_per_gpu(target.kept_bytes, mode.workload.gpus)
+    yield _takes("targetWeights", share, _weights_source(target))
+    if draft is not None:
+        yield _takes("draftWeights", _draft_share(mode, draft), _weights_source(draft))
+    length = mode.workload.spec.engine.max_model_len
+    caches = sum(memory.rotary_cache_bytes(model.facts, length) for model in mode.models)
+    yield _takes("rotaryCaches", Estimate.exact(caches), "positions x head dimension x 2 bytes, whole on every GPU")
+
+
+def _draft_share(mode: _Mode, draft: Loaded) -> Estimate:
+    return memory.weights_per_gpu(draft.kept_bytes, mode.draft_gpus)
 
 
 def _steady_peak(mode: _Mode) -> Estimate:
@@ -204,7 +220,7 @@ def _not_charged(mode: _Mode) -> LedgerLine | None:
     """V0 sizes the cache as if the draft were not there."""
     if mode.draft is None or mode.rules.charges_draft:
         return None
-    share = memory.weights_per_gpu(mode.draft.kept_bytes, mode.workload.gpus)
+    share = _draft_share(mode, mode.draft)
     source = f"vLLM {mode.workload.version} profiles the target alone; the draft lies outside its budget"
     return _gives("draftNotCharged", share, source)
 
@@ -238,7 +254,7 @@ def _card_lines(mode: _Mode, budget: int) -> tuple[LedgerLine, ...]:
     if not mode.rules.counts_cuda_graphs:
         parts.append(_graphs(mode))
     if mode.draft is not None and not mode.rules.charges_draft:
-        parts.append(memory.weights_per_gpu(mode.draft.kept_bytes, workload.gpus))
+        parts.append(_draft_share(mode, mode.draft))
     total = _gives("total", Estimate.exact(workload.gpu.memory_bytes), "memory of the card, as CUDA reports it")
     outside = _takes("outsideBudget", sum_of(parts), "CUDA context, communication and what is not profiled")
     beside = _takes("budgetTaken", Estimate.exact(budget), "the budget of the engine")
@@ -251,7 +267,7 @@ def _layout(mode: _Mode) -> CacheLayout:
     if mode.draft is not None and mode.active is not None and mode.active.method not in _WITHOUT_DRAFT_CACHE:
         # Without its own type the draft's cache is kept like the target's.
         own = _element_bytes(mode.active.draft_kv_cache_dtype or engine.kv_cache_dtype)
-        layers += layers_of(mode.draft.facts, mode.rules, gpus=gpus, element_bytes=own)
+        layers += layers_of(mode.draft.facts, mode.rules, gpus=mode.draft_gpus, element_bytes=own)
     return cache_layout(layers, mode.rules, batched_tokens=engine.max_num_batched_tokens)
 
 
@@ -269,7 +285,7 @@ def _counted_lines(mode: _Mode, budget: int) -> tuple[LedgerLine, ...]:
     outside = memory.non_torch(mode.rules, workload.gpus, has_nvlink=workload.gpu.has_nvlink)
     lines = (
         _gives("budget", Estimate.exact(budget), source),
-        *_weight_lines(workload, mode.target, mode.draft),
+        *_weight_lines(mode),
         _not_charged(mode),
         _activation_peak(mode),
         _buffers(mode),

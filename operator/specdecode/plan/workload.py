@@ -17,6 +17,7 @@ from specdecode.engine.models import ModelFacts, derived_head, model_facts
 from specdecode.engine.quantization import QUANTIZATIONS, Kind
 from specdecode.engine.version import EngineVersion
 from specdecode.plan.knowledge import Calibration, Knowledge, ModelKey
+from specdecode.plan.prefill import with_room_for_prompts
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Workload:
     """Everything the memory plan depends on."""
 
     spec: SpecDecodeDeploymentSpec
+    """As the user wrote it, but for the batch that an old engine needs (`with_room_for_prompts`)."""
     requested_mode: Mode
     stated_version: EngineVersion
     """As the image or the spec has it."""
@@ -53,9 +55,10 @@ def accelerator_of(spec: AcceleratorSpec) -> Accelerator:
 
 
 def as_served(facts: ModelFacts, quantization: str | None) -> ModelFacts:
-    """Facts from the spec do not say how the checkpoint is stored; a method that only reads such checkpoints does."""
+    """Facts from the spec need not say how the checkpoint is stored; a method that only reads such checkpoints does."""
     method = QUANTIZATIONS.get(quantization or "")
-    if facts.source != "spec" or method is None or method.kind is not Kind.CHECKPOINT:
+    is_stated = facts.source != "spec" or facts.quantization is not None
+    if is_stated or method is None or method.kind is not Kind.CHECKPOINT:
         return facts
     return replace(facts, quantization=method.name, weight_bits=method.bits)
 
@@ -104,6 +107,7 @@ def look_up(resource: SpecDecodeDeployment, knowledge: Knowledge) -> Workload | 
     if isinstance(found, Problem):
         return Rejection("ModelFactsMissing", (found,))
     gpu = accelerator_of(spec.accelerator)
+    spec = with_room_for_prompts(spec, version, gpu.compute_capability)
     return Workload(spec, resource.requested_mode, version, target, found, gpu, knowledge.calibrations)
 
 

@@ -7,14 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from specdecode.api.resource import Problem
-from specdecode.engine import architectures, parameters
-from specdecode.engine.architectures import BY_CLASS, BY_MODEL_TYPE, Architecture, Windows
-from specdecode.engine.config_heads import count_head, has_lm_head, head_of
-from specdecode.engine.config_keys import ConfigKeys
-from specdecode.engine.config_text import TextModel, kind_problem, text_model
-from specdecode.engine.facts import BYTES_16_BIT, ModelFacts
-from specdecode.engine.parameters import Dimensions, Parameters
-from specdecode.engine.safetensors import (
+from specdecode.engine.checkpoint import architectures, parameters
+from specdecode.engine.checkpoint.architectures import BY_CLASS, BY_MODEL_TYPE, Architecture, Windows
+from specdecode.engine.checkpoint.heads import count_head, has_lm_head, head_of
+from specdecode.engine.checkpoint.keys import ConfigKeys
+from specdecode.engine.checkpoint.parameters import Dimensions, Parameters
+from specdecode.engine.checkpoint.safetensors import (
     BUFFERS,
     EMBEDDING,
     ENCODER,
@@ -23,7 +21,9 @@ from specdecode.engine.safetensors import (
     PLAIN_DTYPES,
     CheckpointWeights,
 )
-from specdecode.engine.stored import Part, Stored, stored_as
+from specdecode.engine.checkpoint.stored import Part, Stored, stored_as
+from specdecode.engine.checkpoint.text import TextModel, kind_problem, text_model
+from specdecode.engine.facts import BYTES_16_BIT, ModelFacts
 
 _REQUIRED = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size", "intermediate_size")
 _REQUIRED_LATENT = ("qk_rope_head_dim", "qk_nope_head_dim", "v_head_dim")

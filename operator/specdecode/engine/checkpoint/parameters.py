@@ -5,8 +5,8 @@ Formulas follow the modules of each model in transformers; the tests hold them a
 
 from dataclasses import dataclass, replace
 
-from specdecode.engine.architectures import Architecture
-from specdecode.engine.config_keys import ConfigKeys
+from specdecode.engine.checkpoint.architectures import Architecture
+from specdecode.engine.checkpoint.keys import ConfigKeys
 
 
 @dataclass(frozen=True)

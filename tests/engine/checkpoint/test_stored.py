@@ -2,7 +2,7 @@
 
 import pytest
 
-from specdecode.engine.stored import Part, stored_as, with_modelopt
+from specdecode.engine.checkpoint.stored import Part, stored_as, with_modelopt
 
 
 def compressed(**weights: object) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from specdecode.engine.architectures import BY_CLASS, class_problem, class_reason
+from specdecode.engine.checkpoint.architectures import BY_CLASS, class_problem, class_reason
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ class of an ordinary decoder, so the files or the vocabulary give them away.
 
 from collections.abc import Mapping
 
-from specdecode.engine.architectures import Architecture
-from specdecode.engine.config_keys import ConfigKeys
-from specdecode.engine.parameters import Dimensions, Parameters, count_parameters
-from specdecode.engine.safetensors import FUSION, CheckpointWeights
+from specdecode.engine.checkpoint.architectures import Architecture
+from specdecode.engine.checkpoint.keys import ConfigKeys
+from specdecode.engine.checkpoint.parameters import Dimensions, Parameters, count_parameters
+from specdecode.engine.checkpoint.safetensors import FUSION, CheckpointWeights
 
 EAGLE, EAGLE_3 = "EagleLlamaForCausalLM", "Eagle3LlamaForCausalLM"
 

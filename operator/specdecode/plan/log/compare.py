@@ -11,10 +11,10 @@ from enum import StrEnum
 from specdecode.api.accelerators import GIB
 from specdecode.api.vocabulary import METHODS_NGRAM, Mode
 from specdecode.engine.startup_log import StartupLog
-from specdecode.plan.compare_notes import notes
+from specdecode.plan.log.notes import notes
+from specdecode.plan.log.why import why
 from specdecode.plan.titles import title
 from specdecode.plan.types import ModePlan, Plan
-from specdecode.plan.why import why
 
 _ROUNDING_BYTES = int(0.01 * GIB)
 """vLLM prints GiB with two decimals; a difference of two such numbers is exact to 0.01."""

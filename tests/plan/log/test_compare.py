@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from specdecode.api.resource import Rejection
 from specdecode.api.vocabulary import Mode
 from specdecode.engine.startup_log import CompileCache, LoggedSpeculation, StartupLog, parse_startup_log
-from specdecode.plan.compare import ComparedLine, Comparison, Unit, compare, mode_of_log
+from specdecode.plan.log.compare import ComparedLine, Comparison, Unit, compare, mode_of_log
 from specdecode.plan.make import make_plan
 from specdecode.plan.titles import title
 from specdecode.plan.types import LedgerLine, ModePlan, Plan
 
-LOGS = Path(__file__).parents[1] / "data" / "engine" / "logs"
+LOGS = Path(__file__).parents[2] / "data" / "engine" / "logs"
 
 
 def logged(name: str) -> StartupLog:

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from specdecode.api.resource import Problem
-from specdecode.engine.config_json import facts_of_config
+from specdecode.engine.checkpoint.config import facts_of_config
+from specdecode.engine.checkpoint.safetensors import CheckpointWeights, Tensors
 from specdecode.engine.facts import ModelFacts
-from specdecode.engine.safetensors import CheckpointWeights, Tensors
 
 LLAMA = {
     "architectures": ["LlamaForCausalLM"],

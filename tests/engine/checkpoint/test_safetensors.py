@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from specdecode.api.resource import Problem
-from specdecode.engine.safetensors import (
+from specdecode.engine.checkpoint.safetensors import (
     CheckpointWeights,
     Tensors,
     add_up,

@@ -10,9 +10,9 @@ from builders import GIB
 from specdecode.api.resource import Rejection, SpecDecodeDeployment, parse
 from specdecode.api.vocabulary import Mode
 from specdecode.engine.startup_log import LoggedSpeculation, StartupLog, parse_startup_log
-from specdecode.plan.from_log import Reconstructed, resource_of
+from specdecode.plan.log.resource import Reconstructed, resource_of
 
-LOGS = Path(__file__).parents[1] / "data" / "engine" / "logs"
+LOGS = Path(__file__).parents[2] / "data" / "engine" / "logs"
 
 GOOD = StartupLog(
     version="0.29.0",

@@ -1,0 +1,1 @@
+"""A plan held against what an engine printed while it started."""
