@@ -1,5 +1,7 @@
 """Model facts: the spec's, the catalogue's, and the numbers that published logs confirm."""
 
+from dataclasses import replace
+
 import pytest
 
 from specdecode.api.accelerators import GIB
@@ -200,3 +202,32 @@ def test_kv_heads_must_match_too() -> None:
 
 def test_every_source_is_public() -> None:
     assert all(len(facts.source) > len("catalogue: ") for facts in catalogue().values())
+
+
+@pytest.mark.parametrize(
+    ("architecture", "vocabulary", "family"),
+    [
+        pytest.param("LlamaForCausalLM", 128_256, "llama-3", id="a fine-tune of Llama 3"),
+        pytest.param("Qwen3ForCausalLM", 151_936, "qwen3", id="a fine-tune of Qwen3"),
+        pytest.param("Qwen2ForCausalLM", 152_064, None, id="Qwen2 and Qwen2.5 look alike"),
+        pytest.param("LlamaForCausalLM", 99_999, None, id="a vocabulary of its own"),
+    ],
+)
+def test_the_family_of_a_model_that_was_looked_up(architecture: str, vocabulary: int, family: str | None) -> None:
+    found = replace(catalogue()["Qwen/Qwen3-8B"], architecture=architecture, vocab_size=vocabulary, family=None)
+    known = model_facts("spec.model", "acme/own", None, found)
+    assert isinstance(known, ModelFacts)
+    assert known.family == family
+
+
+def test_a_stated_family_stays() -> None:
+    found = replace(catalogue()["Qwen/Qwen3-8B"], name="acme/own", family="own")
+    assert model_facts("spec.model", "acme/own", None, found) == found
+
+
+def test_what_a_latent_model_keeps_whole_and_twice() -> None:
+    """DeepSeek-R1: 61 layers of 7168 x (1536 + 576), and 512 x 128 x 256 of `kv_b_proj`."""
+    facts = catalogue()["deepseek-ai/DeepSeek-R1"]
+    assert facts.whole_parameters == 61 * 7168 * (1536 + 576)
+    assert facts.unpacked_parameters == 61 * 512 * 128 * (128 + 128)
+    assert catalogue()["Qwen/Qwen3-8B"].whole_parameters == 0

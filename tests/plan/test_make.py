@@ -151,57 +151,19 @@ def test_a_checkpoint_quantised_while_loading_is_read_in_16_bit() -> None:
     assert planned(**INT8).requested.load_bytes < 1.5 * 70_553_706_496
 
 
-V0_EAGLE = {
-    "spec.engine.image": "vllm/vllm-openai:v0.7.3",
-    "spec.model": {"name": "meta-llama/Llama-3.1-8B-Instruct"},
-    "spec.speculation": {
-        "method": "eagle",
-        "numSpeculativeTokens": 3,
-        "draft": {"name": "yuhuili/EAGLE-LLaMA3.1-Instruct-8B"},
-    },
-}
-
-
-def test_the_first_generation_keeps_a_head_on_one_gpu_and_beside_its_budget() -> None:
-    """It profiles the target alone (vllm-project/vllm#9995)."""
-    old = planned(**V0_EAGLE).requested
-    new = planned(**(V0_EAGLE | {"spec.engine.image": "vllm/vllm-openai:v0.9.2"})).requested
-    assert line(old, "draftWeights").bytes == pytest.approx(2 * line(new, "draftWeights").bytes, abs=2)
-    assert line(old, "draftNotCharged").bytes == -line(old, "draftWeights").bytes
-    beside = line(old, "outsideBudget").bytes - line(new, "outsideBudget").bytes
-    assert beside == pytest.approx(line(old, "draftWeights").bytes, rel=0.01)
-    assert not [entry for entry in new.ledger if entry.name == "draftNotCharged"]
-
-
-def test_a_quantised_target_stays_on_the_first_runner_in_0_23() -> None:
-    """The first runner counts its graphs, the second one of that release does not."""
-    qwen = {"spec.speculation": ABSENT, "spec.accelerator.count": 1}
-    graphs = {
-        (version, name): line(
-            planned(
-                **qwen,
-                **{"spec.engine.image": f"vllm/vllm-openai:v{version}", "spec.model": {"name": name}},
-            ).requested,
-            "cudaGraphs",
-        ).bytes
-        for version in ("0.23.0", "0.24.0")
-        for name in ("Qwen/Qwen3-8B", "Qwen/Qwen3-8B-AWQ")
+def test_a_head_of_another_vocabulary_is_refused() -> None:
+    body = {
+        "spec.model": {"name": "Qwen/Qwen3-8B"},
+        "spec.speculation": {
+            "method": "eagle3",
+            "numSpeculativeTokens": 3,
+            "draft": {"name": "yuhuili/EAGLE3-LLaMA3.1-Instruct-8B"},
+        },
     }
-    assert graphs["0.23.0", "Qwen/Qwen3-8B-AWQ"] < 0
-    assert graphs["0.23.0", "Qwen/Qwen3-8B"] == graphs["0.24.0", "Qwen/Qwen3-8B-AWQ"] == 0
-
-
-def test_windows_that_are_switched_off_are_not_counted() -> None:
-    oss = {
-        "spec.model": {"name": "openai/gpt-oss-20b"},
-        "spec.speculation": ABSENT,
-        "spec.accelerator.count": 1,
-        "spec.engine.maxModelLen": 131_072,
-    }
-    windowed = planned(**oss).requested
-    whole = planned(**oss, **{"spec.engine.extraArgs": [{"name": "disable-hybrid-kv-cache-manager"}]}).requested
-    assert whole.request_bytes > windowed.request_bytes
-    assert whole.bytes_per_token == windowed.bytes_per_token
+    rejection = make_plan(resource(**body))
+    assert isinstance(rejection, Rejection)
+    assert rejection.reason == "VocabularyMismatch"
+    assert "is a head for a vocabulary of 128256 and the target has 151936" in str(rejection)
 
 
 def test_a_pinned_cache_keeps_the_whole_spread_back() -> None:

@@ -42,6 +42,11 @@ class ModelFacts:
     mtp_parameters: int | None = None
     """Weights of the multi-token-prediction layers inside the checkpoint, which are loaded by method mtp only; they are
     not part of `parameters`."""
+    whole_parameters: int = 0
+    """Linear weights that every GPU holds whole: the down projections of MLA (`ReplicatedLinear`)."""
+    unpacked_parameters: int = 0
+    """Linear weights that a quantised checkpoint keeps a second time in 16 bit: the up projections of MLA, which
+    attention multiplies into queries and outputs (`W_UK`, `W_UV`)."""
     num_experts: int = 0
     sliding_window: int | None = None
     """Tokens that a sliding layer attends to."""
@@ -120,6 +125,8 @@ def derived_head(target: ModelFacts) -> ModelFacts:
         weight_bytes=None,
         draft_vocab_size=None,
         plain_parameters=0,
+        whole_parameters=target.whole_parameters // target.num_hidden_layers,
+        unpacked_parameters=target.unpacked_parameters // target.num_hidden_layers,
         mtp_parameters=None,
         is_multimodal=False,
         source="one layer of the target, whose checkpoint holds the head",

@@ -5,6 +5,7 @@ This module reads no hub and no mounted path.
 
 from dataclasses import replace
 from decimal import Decimal
+from functools import cache
 
 from specdecode.api.facts import ModelFactsSpec
 from specdecode.api.resource import Problem
@@ -24,6 +25,7 @@ __all__ = [
     "from_spec",
     "model_facts",
     "refused_models",
+    "with_likely_family",
 ]
 
 _LARGEST_FACTOR = 2
@@ -124,7 +126,7 @@ def _is_near(stated: int, counted: int) -> bool:
 
 def _stated(field: str, name: str, facts: ModelFactsSpec) -> ModelFacts | Problem:
     known = from_spec(name, facts)
-    return architecture_problem(field, known) or _size_problem(field, facts, known) or known
+    return architecture_problem(field, known) or _size_problem(field, facts, known) or with_likely_family(known)
 
 
 def model_facts(
@@ -139,7 +141,22 @@ def model_facts(
     refused = refused_models().get(name)
     if refused is not None:
         return replace(refused, field=f"{field}.name")
-    return catalogue().get(name) or looked_up or _unknown(field, name)
+    known = catalogue().get(name)
+    if known is not None or looked_up is None:
+        return known or _unknown(field, name)
+    return looked_up if isinstance(looked_up, Problem) else with_likely_family(looked_up)
+
+
+@cache
+def _families(architecture: str, vocab_size: int) -> frozenset[str]:
+    same = (known for known in catalogue().values() if known.architecture == architecture)
+    return frozenset(known.family for known in same if known.family is not None and known.vocab_size == vocab_size)
+
+
+def with_likely_family(facts: ModelFacts) -> ModelFacts:
+    """A config.json does not name its family; class and vocabulary together do, where the catalogue knows only one."""
+    families = _families(facts.architecture, facts.vocab_size)
+    return replace(facts, family=next(iter(families))) if facts.family is None and len(families) == 1 else facts
 
 
 def _unknown(field: str, name: str) -> Problem:

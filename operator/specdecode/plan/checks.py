@@ -84,6 +84,20 @@ def _vocabulary(workload: Workload) -> Found:
         )
 
 
+def _own_target(workload: Workload) -> Found:
+    """A head reads the target's hidden states and speaks its vocabulary; one of another model fails or is no use."""
+    speculation, draft, target = workload.spec.speculation, workload.draft, workload.target
+    if speculation is None or draft is None or speculation.draft is None or not draft.is_head:
+        return
+    if draft.vocab_size != target.vocab_size:
+        yield Problem(
+            "spec.speculation.draft.name",
+            draft.name,
+            f"is a head for a vocabulary of {draft.vocab_size} and the target has {target.vocab_size}: a head works "
+            f"with the model it was trained for; choose one made for {target.name}, or method ngram",
+        )
+
+
 def _heads(workload: Workload) -> Found:
     gpus = workload.gpus
     for facts in (workload.target, workload.draft):
@@ -172,6 +186,7 @@ CHECKS: tuple[tuple[str, Callable[[Workload], Found]], ...] = (
     ("QuantizationNotUsable", _quantization),
     ("FallbackWithoutEffect", _fallback),
     ("VocabularyMismatch", _vocabulary),
+    ("VocabularyMismatch", _own_target),
     ("TensorParallelSizeInvalid", _heads),
     ("ContextTooLong", _context),
     ("BatchTooSmall", _batch),

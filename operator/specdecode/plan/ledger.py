@@ -128,17 +128,12 @@ def _mode(workload: Workload, mode: Mode) -> _Mode:
 
 def _weight_lines(mode: _Mode) -> Iterator[LedgerLine]:
     target, draft = mode.target, mode.draft
-    share = memory.weights_per_gpu(target.kept_bytes, mode.workload.gpus)
-    yield _takes("targetWeights", share, _weights_source(target))
+    yield _takes("targetWeights", target.share(mode.workload.gpus), _weights_source(target))
     if draft is not None:
-        yield _takes("draftWeights", _draft_share(mode, draft), _weights_source(draft))
+        yield _takes("draftWeights", draft.share(mode.draft_gpus), _weights_source(draft))
     length = mode.workload.spec.engine.max_model_len
     caches = sum(memory.rotary_cache_bytes(model.facts, length) for model in mode.models)
     yield _takes("rotaryCaches", Estimate.exact(caches), "positions x head dimension x 2 bytes, whole on every GPU")
-
-
-def _draft_share(mode: _Mode, draft: Loaded) -> Estimate:
-    return memory.weights_per_gpu(draft.kept_bytes, mode.draft_gpus)
 
 
 def _steady_peak(mode: _Mode) -> Estimate:
@@ -220,7 +215,7 @@ def _not_charged(mode: _Mode) -> LedgerLine | None:
     """V0 sizes the cache as if the draft were not there."""
     if mode.draft is None or mode.rules.charges_draft:
         return None
-    share = _draft_share(mode, mode.draft)
+    share = mode.draft.share(mode.draft_gpus)
     source = f"vLLM {mode.workload.version} profiles the target alone; the draft lies outside its budget"
     return _gives("draftNotCharged", share, source)
 
@@ -254,7 +249,7 @@ def _card_lines(mode: _Mode, budget: int) -> tuple[LedgerLine, ...]:
     if not mode.rules.counts_cuda_graphs:
         parts.append(_graphs(mode))
     if mode.draft is not None and not mode.rules.charges_draft:
-        parts.append(_draft_share(mode, mode.draft))
+        parts.append(mode.draft.share(mode.draft_gpus))
     total = _gives("total", Estimate.exact(workload.gpu.memory_bytes), "memory of the card, as CUDA reports it")
     outside = _takes("outsideBudget", sum_of(parts), "CUDA context, communication and what is not profiled")
     beside = _takes("budgetTaken", Estimate.exact(budget), "the budget of the engine")

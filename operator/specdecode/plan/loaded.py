@@ -4,9 +4,10 @@ import re
 from dataclasses import dataclass
 
 from specdecode.engine.arguments import ActiveSpeculation
-from specdecode.engine.models import ModelFacts
+from specdecode.engine.models import BYTES_16_BIT, ModelFacts
 from specdecode.engine.quantization import QUANTIZATIONS, UNQUANTIZED_BITS
 from specdecode.plan import memory
+from specdecode.plan.estimate import Estimate
 from specdecode.plan.workload import Workload
 
 _NAMED_SIZE = re.compile(r"(?<![0-9A-Za-z.])([0-9]+(?:\.[0-9]+)?)B(?![0-9A-Za-z])", re.IGNORECASE)
@@ -22,8 +23,14 @@ class Loaded:
 
     @property
     def kept_bytes(self) -> int:
-        """All GPUs together."""
-        return memory.weight_bytes(self.facts, self.bits)
+        """Every weight once, all GPUs together."""
+        unpacked = self.facts.unpacked_parameters * BYTES_16_BIT if self.bits < UNQUANTIZED_BITS else 0
+        return memory.weight_bytes(self.facts, self.bits) + unpacked
+
+    def share(self, gpus: int) -> Estimate:
+        """What one of so many GPUs keeps."""
+        whole = int(self.facts.whole_parameters * self.bits / 8)
+        return memory.weights_per_gpu(self.kept_bytes, gpus, whole_bytes=whole)
 
     @property
     def read_bytes(self) -> int:

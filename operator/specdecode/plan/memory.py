@@ -49,9 +49,11 @@ def weight_bytes(facts: ModelFacts, linear_bits: float) -> int:
     return facts.unquantized_parameters * BYTES_16_BIT + int(facts.linear_parameters * linear_bits / 8)
 
 
-def weights_per_gpu(total_bytes: int, gpus: int) -> Estimate:
-    """A shard of the weights. Norms and narrow KV projections are replicated: logs show up to 0.3 % more per GPU."""
-    share = -(-total_bytes // gpus)
+def weights_per_gpu(total_bytes: int, gpus: int, *, whole_bytes: int = 0) -> Estimate:
+    """A shard of the weights, with `whole_bytes` of them on every GPU. Norms and narrow KV projections are replicated
+    as well: logs show up to 0.3 % more per GPU.
+    """
+    share = -(-(total_bytes - whole_bytes) // gpus) + whole_bytes
     spread = 0.0 if gpus == 1 else 0.003
     return Estimate.scaled(1 - 0.002, 1.0, 1 + 0.002 + spread, share)
 

@@ -161,6 +161,7 @@ def _longest_context(keys: ConfigKeys) -> int | None:
 
 def _facts(name: str, model: _Model, source: str) -> ModelFacts:
     keys, dimensions = model.keys, model.dimensions
+    whole, unpacked = parameters.latent_projections(keys, dimensions)
     return ModelFacts(
         name=name,
         architecture=model.head or model.text.architecture or model.known.classes[0],
@@ -178,6 +179,8 @@ def _facts(name: str, model: _Model, source: str) -> ModelFacts:
         draft_vocab_size=_draft_vocab(model),
         quantization=model.stored.quantization,
         weight_bits=model.stored.bits,
+        whole_parameters=whole,
+        unpacked_parameters=unpacked,
         num_experts=keys.experts,
         sliding_window=keys.sliding_window if dimensions.sliding_layers else None,
         num_sliding_layers=dimensions.sliding_layers,

@@ -86,6 +86,18 @@ def _has_mlp_beside_experts(keys: ConfigKeys) -> bool:
     return keys.model_type.startswith("gemma4")
 
 
+def latent_projections(keys: ConfigKeys, dimensions: Dimensions) -> tuple[int, int]:
+    """Down and up projections of all MLA layers: to the latents of queries and keys, and from the latent to keys and
+    values of every head. Nothing for ordinary attention.
+    """
+    latent = keys.kv_lora_rank or 0
+    if not latent:
+        return 0, 0
+    down = dimensions.hidden * ((keys.q_lora_rank or 0) + latent + (keys.qk_rope_head_dim or 0))
+    up = latent * dimensions.heads * ((keys.qk_nope_head_dim or 0) + (keys.v_head_dim or 0))
+    return dimensions.layers * down, dimensions.layers * up
+
+
 def _latent_attention(keys: ConfigKeys, dimensions: Dimensions) -> tuple[int, int]:
     """Projections and norms of one MLA layer (DeepSeek-V2, arXiv 2405.04434, section 2.1)."""
     hidden, heads = dimensions.hidden, dimensions.heads
