@@ -91,6 +91,24 @@ def remedies(**overrides: Any) -> tuple[str, ...]:
             id="the draft in FP8",
         ),
         pytest.param(
+            ONE_QWEN
+            | {"spec.accelerator.memory": "31160Mi", "spec.engine.maxModelLen": 32_768, "spec.engine.maxNumSeqs": 16}
+            | {"spec.speculation": WITH_DRAFT | {"numSpeculativeTokens": 7}},
+            (
+                "engine.gpuMemoryUtilization 0.94",
+                "engine.maxNumSeqs 4",
+                "speculation.numSpeculativeTokens 1",
+                "engine.maxModelLen 30720",
+                "speculation.draft.quantization fp8_per_tensor",
+                "speculation.draft.kvCacheDtype fp8",
+                "engine.kvCacheDtype fp8",
+                "model.quantization fp8_per_tensor",
+                "speculation.method ngram, which loads no draft",
+                "accelerator.count 2",
+            ),
+            id="a little is missing: every way, cheapest first",
+        ),
+        pytest.param(
             {"spec.model": {"name": "meta-llama/Llama-3.1-405B-Instruct"}, "spec.accelerator.count": 16}
             | {"spec.accelerator.memory": "24Gi"},
             (),
@@ -117,7 +135,10 @@ def test_remedies(overrides: Mapping[str, Any], expected: tuple[str, ...]) -> No
 _FIELDS = {
     "engine.gpuMemoryUtilization": str,
     "engine.maxNumSeqs": int,
+    "engine.maxNumBatchedTokens": int,
     "engine.maxModelLen": int,
+    "speculation.numSpeculativeTokens": int,
+    "speculation.draft.kvCacheDtype": str,
     "engine.kvCacheDtype": str,
     "speculation.draft.quantization": str,
     "model.quantization": str,
