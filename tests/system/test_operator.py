@@ -232,6 +232,7 @@ async def test_what_only_the_plan_can_know_is_a_condition_and_leaves_what_runs_a
 async def test_a_lost_status_is_rebuilt_from_the_deployment(cluster: Cluster) -> None:
     await cluster.apply()
     await eventually(condition(cluster, "Planned", "True", "Fits"))
+    await eventually(cluster.deployment)
     spec_hash = (await cluster.status())["specHash"]
     await cluster.operator.stop()
     # As after a restore from a backup: the Deployment still says that it was rolled back, the resource says nothing.

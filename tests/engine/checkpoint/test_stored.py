@@ -25,6 +25,12 @@ def compressed(**weights: object) -> dict[str, object]:
         pytest.param({"quant_method": "fp8", "weight_block_size": ["a"]}, "fp8", 8, id="FP8 with nonsense for blocks"),
         pytest.param({"quant_method": "mxfp4"}, "mxfp4", 4.25, id="MXFP4"),
         pytest.param({"quant_method": "bitsandbytes", "load_in_4bit": True}, "bitsandbytes", 4.5, id="bitsandbytes"),
+        pytest.param(
+            {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_use_double_quant": True},
+            "bitsandbytes",
+            4 + 8 / 64 + 32 / 16_384,
+            id="with scales that are quantised as well",
+        ),
         pytest.param({"quant_method": "bitsandbytes", "load_in_8bit": True}, "bitsandbytes", 8, id="the same in 8 bit"),
         pytest.param({"quant_method": "modelopt", "quant_algo": "NVFP4"}, "modelopt_fp4", 4.5, id="ModelOpt in 4 bit"),
         pytest.param({"quant_method": "modelopt", "quant_algo": "FP8"}, "modelopt", 8, id="ModelOpt in 8 bit"),

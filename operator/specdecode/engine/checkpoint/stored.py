@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import prod
 
-from specdecode.engine.quantization import QUANTIZATIONS, UNQUANTIZED_BITS
+from specdecode.engine.quantization import DOUBLE_QUANTIZED_BITS, QUANTIZATIONS, UNQUANTIZED_BITS
 
 
 class Part(StrEnum):
@@ -62,13 +62,18 @@ def _method(config: Mapping[str, object]) -> tuple[str, float]:
     if name == "mxfp4":
         return name, 4.25
     if name == "bitsandbytes":
-        return name, 8.0 if config.get("load_in_8bit") else 4.5
+        return name, 8.0 if config.get("load_in_8bit") else _bitsandbytes_bits(config)
     return name or "unknown", default
 
 
 def _number(config: Mapping[str, object], key: str, otherwise: float) -> float:
     value = config.get(key)
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else otherwise
+
+
+def _bitsandbytes_bits(config: Mapping[str, object]) -> float:
+    """NF4; without double quantisation the scale of 64 weights has 32 bits."""
+    return DOUBLE_QUANTIZED_BITS if config.get("bnb_4bit_use_double_quant") else 4 + 32 / 64
 
 
 def _packed_bits(config: Mapping[str, object]) -> float:
