@@ -45,8 +45,8 @@ _ONLINE_NAMES = EngineVersion(0, 20)  # vllm-project/vllm#38138
 _GROUP_128_BITS = 4 + 20 / 128
 _MX_SCALE_BITS = 8 / 32
 DOUBLE_QUANTIZED_BITS = 4 + 8 / 64 + 32 / (64 * 256)
-"""NF4 with compressed statistics (`bitsandbytes_loader.py`): an 8-bit scale per 64 weights, a 32-bit one per 256 scales.
-phi-4 loads 8.63 GiB (vLLM 0.8), 8.47 of it by this rule; its checkpoint leaves some layers in 16 bit."""
+"""NF4 with compressed statistics (`bitsandbytes_loader.py`): an 8-bit scale per 64 weights, a 32-bit one per 256
+scales. phi-4 loads 8.63 GiB (vLLM 0.8), 8.47 of it by this rule; its checkpoint leaves some layers in 16 bit."""
 
 
 def _online(name: str, bits: float, since: EngineVersion = _ONLINE_NAMES) -> Quantization:
