@@ -168,15 +168,11 @@ def _calibration(prepared: Prepared, visit: Visit, mode: Mode, judged_at: dateti
     )
 
 
-def judge(prepared: Prepared, seen: Seen, now: datetime) -> Outcome:
-    """What should be, from what was read. Pure.
-
-    Steps are judged at the time of the measurement, so that a wait after a change counts only what was measured
-    after it.
-    """
+def _visit(prepared: Prepared, seen: Seen, now: datetime) -> Visit:
+    """One look, before anything is decided."""
     metadata, old = read_metadata(seen.body), read_status(seen.body)
     child = None if seen.deployment is None else child_of(seen.deployment, metadata.uid)
-    visit = Visit(
+    return Visit(
         metadata=metadata,
         old=old,
         now=now,
@@ -192,6 +188,16 @@ def judge(prepared: Prepared, seen: Seen, now: datetime) -> Outcome:
         calibration=old.calibration,
         selector=selector_text(metadata.name),
     )
+
+
+def judge(prepared: Prepared, seen: Seen, now: datetime) -> Outcome:
+    """What should be, from what was read. Pure.
+
+    Steps are judged at the time of the measurement, so that a wait after a change counts only what was measured
+    after it.
+    """
+    visit = _visit(prepared, seen, now)
+    metadata, old = visit.metadata, visit.old
     if prepared.refusal is not None or prepared.resource is None or prepared.plan is None:
         return _refused(visit)
     # The spec was prepared once; status and annotations are this moment's.

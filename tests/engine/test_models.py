@@ -231,3 +231,10 @@ def test_what_a_latent_model_keeps_whole_and_twice() -> None:
     assert facts.whole_parameters == 61 * 7168 * (1536 + 576)
     assert facts.unpacked_parameters == 61 * 512 * 128 * (128 + 128)
     assert catalogue()["Qwen/Qwen3-8B"].whole_parameters == 0
+
+
+def test_a_latent_model_without_its_latent_is_refused() -> None:
+    problem = model_facts("spec.model", "me/v3", spec_facts(architecture="DeepseekV3ForCausalLM"))
+    assert isinstance(problem, Problem)
+    assert problem.field == "spec.model.facts.kvLoraRank"
+    assert "copy kv_lora_rank and qk_rope_head_dim" in problem.message

@@ -286,12 +286,6 @@ SPEAKS = [
         id="suffix decoding",
     ),
     pytest.param(EAGLE_ON, "DraftContextShorter", "made for 2048 tokens and maxModelLen is 8192", id="a short head"),
-    pytest.param(
-        {"spec.model": {"name": "me/v3", "facts": FACTS | {"architecture": "DeepseekV3ForCausalLM"}}} | NGRAM,
-        "ArchitectureNotModelled",
-        "vllm:cache_config_info",
-        id="latent attention",
-    ),
 ]
 
 

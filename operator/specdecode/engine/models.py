@@ -3,6 +3,7 @@
 This module reads no hub and no mounted path.
 """
 
+import re
 from dataclasses import replace
 from decimal import Decimal
 from functools import cache
@@ -30,6 +31,8 @@ __all__ = [
 
 _LARGEST_FACTOR = 2
 """Between a stated count of weights and that of the dimensions; what a formula leaves out is far less."""
+
+_LATENT = re.compile(r"Deepseek(V2|V3)|KimiK2")
 
 _FEWEST_BYTES, _MOST_BYTES = Decimal("0.25"), Decimal(5)
 """Per weight in a checkpoint: 2 bits, and 32 with room for scales."""
@@ -124,9 +127,22 @@ def _is_near(stated: int, counted: int) -> bool:
     return stated <= _LARGEST_FACTOR * counted and counted <= _LARGEST_FACTOR * stated
 
 
+def _latent_problem(field: str, facts: ModelFactsSpec) -> Problem | None:
+    """As ordinary attention such a model would seem to need seventy times its KV cache."""
+    if facts.kv_lora_rank is not None or _LATENT.match(facts.architecture) is None:
+        return None
+    return Problem(
+        f"{field}.facts.kvLoraRank",
+        "",
+        f"is required for {facts.architecture}, which caches a latent instead of keys and values; copy kv_lora_rank "
+        "and qk_rope_head_dim from its config.json",
+    )
+
+
 def _stated(field: str, name: str, facts: ModelFactsSpec) -> ModelFacts | Problem:
     known = from_spec(name, facts)
-    return architecture_problem(field, known) or _size_problem(field, facts, known) or with_likely_family(known)
+    problem = architecture_problem(field, known) or _latent_problem(field, facts)
+    return problem or _size_problem(field, facts, known) or with_likely_family(known)
 
 
 def model_facts(

@@ -18,7 +18,6 @@ RULES: tuple[Callable[[Review], Said], ...] = (
     advice_engine.eagle_head_by_name,
     advice_engine.pin_unsupported,
     advice_engine.suffix_package,
-    advice_engine.other_cache,
     advice_engine.draft_context,
     advice_memory.target_weights,
     advice_memory.draft_weights,

@@ -14,10 +14,6 @@ from specdecode.plan.review import Review, Said, gb
 from specdecode.plan.types import Advice
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_OTHER_CACHES = re.compile(
-    r"Deepseek[VO]|Kimi|GlmMoeDsa|Qwen3Next|Qwen3_5|Mamba|Jamba|Bamba|FalconH1|MoeHybrid|NemotronH|Gemma[34]|Llama4"
-)
-"""Latent, linear, hybrid and interleaved attention."""
 
 
 def version_unknown(review: Review) -> Said:
@@ -136,15 +132,4 @@ def draft_context(review: Review) -> Said:
         "DraftContextShorter",
         f"{draft.name} was made for {limit} tokens and maxModelLen is {asked}: requests beyond {limit} are proposed "
         "badly or fail (vllm-project/vllm#48894); lower maxModelLen or choose another draft",
-    )
-
-
-def other_cache(review: Review) -> Said:
-    target = review.workload.target
-    if _OTHER_CACHES.search(target.architecture) is None:
-        return None
-    return Advice(
-        "ArchitectureNotModelled",
-        f"{target.architecture} keeps another kind of cache than full attention in every layer, which is what the plan "
-        "counts: compare with vllm:cache_config_info after the first start",
     )
