@@ -7,7 +7,6 @@ What was found holds for the life of the process. What was not is tried again af
 
 import asyncio
 import logging
-import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from datetime import datetime, timedelta
 from threading import Thread
 
 from specdecode.api.resource import Problem
+from specdecode.api.values import is_commit
 from specdecode.engine.models import ModelFacts
 from specdecode.lookup.find import Sources, Wanted, look_up
 from specdecode.plan.knowledge import ModelKey
@@ -27,8 +27,6 @@ LONGEST_SECONDS = 120.0
 """A look-up has time-outs of its own; one that is still not back by then is given up."""
 RETRY = timedelta(minutes=5)
 LONGEST_RETRY = timedelta(hours=1)
-
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 Found = ModelFacts | Problem
 Find = Callable[[Wanted], Found | None]
@@ -161,7 +159,7 @@ class Library:
 
 def _find(wanted: Wanted, sources: Sources) -> Found | None:
     """A branch may move: facts that changed between two starts of the operator would roll out pods nobody edited."""
-    is_pinned = _COMMIT.fullmatch(wanted.revision or "") is not None
+    is_pinned = is_commit(wanted.revision)
     found = look_up((wanted,), sources if is_pinned else replace(sources, is_hub_allowed=False)).get(wanted.key)
     if found is not None or is_pinned or not sources.is_hub_allowed:
         return found

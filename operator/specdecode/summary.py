@@ -1,5 +1,6 @@
 """Plan and measurement as status shows them: short, with units, still while nothing that matters changes. Pure."""
 
+from specdecode.api.accelerators import GIB
 from specdecode.api.status import (
     AdviceStatus,
     Bounds,
@@ -17,8 +18,6 @@ from specdecode.decide.facts import Availability, Histogram, Measurement, Window
 from specdecode.decide.quantiles import quantile_bounds
 from specdecode.decide.wording import bounds_status, duration_text, seconds_in, span
 from specdecode.plan.types import ModePlan, Plan
-
-GIB = 1024**3
 
 _ACCEPTANCE_STEP_POINTS = 3
 _LATENCY_STEP = 0.10

@@ -20,6 +20,9 @@ _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _DURATION_PART = re.compile(r"([0-9]+)(ms|s|m|h)")
 
 
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
 def bytes_of(quantity: str) -> int:
     """Bytes of a Kubernetes quantity such as `80Gi`, `500M` or `1024`."""
     for units in (_BINARY_UNITS, _DECIMAL_UNITS):
@@ -27,6 +30,11 @@ def bytes_of(quantity: str) -> int:
             if quantity.endswith(suffix):
                 return int(quantity.removesuffix(suffix)) * factor
     return int(quantity)
+
+
+def is_commit(revision: str | None) -> bool:
+    """Whether a revision is a commit, 40 hexadecimal digits, which never moves."""
+    return revision is not None and _COMMIT.fullmatch(revision) is not None
 
 
 def seconds_of(duration: str) -> float:

@@ -52,8 +52,6 @@ class Profiling:
     """Whether `GPU KV cache size` is concurrency x maximum length (0.21 and newer) or blocks x block size."""
     keeps_latent: bool
     """Whether MLA models cache their latent, or keys and values of every head, padded to 256."""
-    splits_heads: bool
-    """Whether an EAGLE or MLP-speculator head is sharded like the target; V0 keeps it on one GPU."""
     latent_alignment_bytes: int
     """MLA entries are padded to a multiple of it; 1: not padded."""
 
@@ -113,6 +111,5 @@ def profiling(
         padding_factor=_padding_factor(version),
         size_counts_requests=version >= EngineVersion(0, 21),
         keeps_latent=version >= EngineVersion(0, 7, 1),
-        splits_heads=not v0,
         latent_alignment_bytes=256 if v0 and EngineVersion(0, 7, 2) <= version < EngineVersion(0, 8, 5) else 1,
     )

@@ -11,11 +11,11 @@ import time
 from dataclasses import astuple
 from pathlib import Path
 
+from specdecode.api.values import is_commit
 from specdecode.engine.checkpoint.safetensors import CheckpointWeights, Tensors
 from specdecode.lookup.description import Description
 
 _FORMAT = 1
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _BRANCH_SECONDS = 24 * 3600
 """A branch or a tag may move; a commit stays what it is."""
 
@@ -43,7 +43,7 @@ def recall(directory: Path | None, endpoint: str, name: str, revision: str) -> D
     try:
         age_seconds = time.time() - path.stat().st_mtime
         document = json.loads(path.read_text(encoding="utf-8"))
-        if document["format"] != _FORMAT or (age_seconds > _BRANCH_SECONDS and not _COMMIT.fullmatch(revision)):
+        if document["format"] != _FORMAT or (age_seconds > _BRANCH_SECONDS and not is_commit(revision)):
             return None
         tensors = tuple(
             Tensors(str(part), str(dtype), int(n), int(size)) for part, dtype, n, size in document["tensors"]

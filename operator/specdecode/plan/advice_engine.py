@@ -1,7 +1,6 @@
 """Advice on the engine: its version, what is pinned, and what every pod fetches. Rules speak and change nothing."""
 
-import re
-
+from specdecode.api.values import is_commit
 from specdecode.api.vocabulary import Method, Mode
 from specdecode.engine import version as versions
 from specdecode.engine.flags import (
@@ -12,8 +11,6 @@ from specdecode.engine.flags import (
 )
 from specdecode.plan.review import Review, Said, gb
 from specdecode.plan.types import Advice
-
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def version_unknown(review: Review) -> Said:
@@ -85,7 +82,7 @@ def pin_unsupported(review: Review) -> Said:
 
 
 def _is_pinned(name: str, revision: str | None) -> bool:
-    return name.startswith("/") or (revision is not None and _COMMIT.fullmatch(revision) is not None)
+    return name.startswith("/") or is_commit(revision)
 
 
 def revision_not_pinned(review: Review) -> Said:

@@ -101,7 +101,7 @@ class _Mode:
     @property
     def draft_gpus(self) -> int:
         """GPUs that share the draft."""
-        is_whole = self.active is not None and self.active.method in _WHOLE_ON_V0 and not self.rules.splits_heads
+        is_whole = self.active is not None and self.active.method in _WHOLE_ON_V0 and self.rules.is_v0
         return 1 if is_whole else self.workload.gpus
 
     @property
