@@ -8,13 +8,14 @@ from specdecode.api.status import (
     LedgerLineStatus,
     ModePlanStatus,
     ObservedStatus,
+    OffBand,
     OffBaseline,
     PlanStatus,
 )
 from specdecode.api.vocabulary import Mode
 from specdecode.calibrate import Calibrations, measured_tokens, own_calibration
-from specdecode.decide.baseline import is_same_load
-from specdecode.decide.facts import Availability, Histogram, Measurement, Window
+from specdecode.decide.baseline import band_at
+from specdecode.decide.facts import Availability, Histogram, Measurement
 from specdecode.decide.quantiles import quantile_bounds
 from specdecode.decide.wording import bounds_status, duration_text, seconds_in, span
 from specdecode.plan.types import ModePlan, Plan
@@ -64,9 +65,9 @@ def bounds_of(histogram: Histogram | None, quantile: float) -> Bounds | None:
     return bounds_status(quantile_bounds(histogram, quantile))
 
 
-def _speedup(tpot: Histogram, window: Window, mode: Mode, off: OffBaseline | None) -> str | None:
+def _speedup(tpot: Histogram, mode: Mode, off: OffBand | None) -> str | None:
     """Mean TPOT without speculation / with it; None without a baseline at this load."""
-    if mode is Mode.OFF or off is None or not is_same_load(window.running_requests, off.running_requests):
+    if mode is Mode.OFF or off is None:
         return None
     return f"{seconds_in(off.tpot_mean) / tpot.mean_seconds:.2f}"
 
@@ -77,8 +78,8 @@ def observed_status(plan: Plan, measurement: Measurement, off: OffBaseline | Non
     if measurement.availability is not Availability.MEASURED or window is None or mode is None:
         return None
     tpot = window.tpot if window.tpot is not None and window.tpot.count > 0 else None
-    comparable = off if off is not None and off.key == plan.baseline_key else None
-    speedup = None if tpot is None else _speedup(tpot, window, mode, comparable)
+    comparable = band_at(off, plan.baseline_key, window.running_requests)
+    speedup = None if tpot is None else _speedup(tpot, mode, comparable)
     has_drafts = window.draft_tokens > 0
     return ObservedStatus(
         mode=mode,

@@ -82,6 +82,10 @@ class GuardSpec(ApiModel):
     """Limits on latency."""
     baseline: BaselineSpec = BaselineSpec()
     """Where the comparison without speculation comes from."""
+    days_per_false_step: Annotated[Integer, Field(ge=1, le=365)] = 30
+    """Days between two false alarms of the change detectors that one deployment may expect. More days: slower."""
+    qualify: bool = False
+    """Run the unquantised draft first until its acceptance is known, then the quantised one, and keep the better."""
     window: Duration = "5m"
     """A finding must hold this long before the guard acts; also the wait after a change before it judges again."""
     retry: RetrySpec | None = None

@@ -17,6 +17,12 @@ CALIBRATION_LIMIT = 2 * len(Mode)
 """Entries kept in `calibration`: for every mode what the plan in force uses and what was measured under it."""
 
 
+OFF_BAND_LIMIT = 12
+"""Loads kept in `baseline.off.bands`."""
+FINDING_LIMIT = 6
+"""Entries kept in `findings`."""
+
+
 def rfc3339(moment: datetime) -> str:
     """A time as Kubernetes writes it: UTC, whole seconds. `moment` must be aware and in UTC."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -185,25 +191,38 @@ class ObservedStatus(StatusModel):
     """Requests running at once, per replica, mean of the window."""
     speedup: str | None = None
     """Net speed-up against the best baseline there is."""
+    speedup_low: str | None = None
+    """Lower end of its 95 % interval."""
+    speedup_high: str | None = None
+    """Upper end of its 95 % interval."""
     speedup_source: str | None = None
     """Where the baseline comes from."""
 
 
-class OffBaseline(StatusModel):
-    """What the same deployment did without speculation."""
+class OffBand(StatusModel):
+    """What the deployment did without speculation at one load."""
 
-    key: str
-    """Hash of model, engine and accelerator it was measured for."""
+    running_requests: int
+    """Requests running at once, per replica: the middle of the band."""
     tpot_mean: str
     """Mean time per output token."""
     tpot_p50: Bounds | None = Field(default=None, alias="tpotP50")
     """Median time per output token."""
     tpot_p99: Bounds | None = Field(default=None, alias="tpotP99")
     """P99 of the time per output token."""
-    running_requests: int
-    """Requests running at once, per replica."""
+    step_mean: str | None = None
+    """Mean time of an engine step."""
     at: Timestamp
     """When it was measured."""
+
+
+class OffBaseline(StatusModel):
+    """What the same deployment did without speculation, by load."""
+
+    key: str
+    """Hash of model, engine and accelerator it was measured for."""
+    bands: Annotated[tuple[OffBand, ...], Field(max_length=OFF_BAND_LIMIT)] = ()
+    """By load, ascending; each load stands for those within 30 % of it."""
 
 
 class DraftBaseline(StatusModel):
@@ -288,6 +307,17 @@ class ExonerationStatus(StatusModel):
     """When it was found."""
 
 
+class FindingStatus(StatusModel):
+    """Something worth knowing that changes nothing by itself."""
+
+    reason: str
+    """CamelCase name of the rule."""
+    message: Annotated[str, Field(max_length=1024)]
+    """One sentence with the numbers, as they were when it was found."""
+    since: Timestamp
+    """When it was found."""
+
+
 class HistoryEntry(StatusModel):
     """One past decision."""
 
@@ -340,6 +370,8 @@ class SpecDecodeDeploymentStatus(StatusModel):
     """What later judgements are compared with."""
     rollback: RollbackStatus | None = None
     """The decision in force, if any."""
+    findings: Annotated[tuple[FindingStatus, ...], Field(max_length=FINDING_LIMIT)] = ()
+    """What the guard sees besides, worst first."""
     exoneration: ExonerationStatus | None = None
     """Set when a step down did not help."""
     acknowledged_retry: str | None = None

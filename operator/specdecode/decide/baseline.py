@@ -7,9 +7,9 @@ another model, engine or accelerator never meets it, and rewritten only when it 
 import math
 from datetime import datetime
 
-from specdecode.api.status import BaselineStatus, DraftBaseline, OffBaseline
+from specdecode.api.status import OFF_BAND_LIMIT, BaselineStatus, DraftBaseline, OffBand, OffBaseline
 from specdecode.api.vocabulary import Mode
-from specdecode.decide.facts import Availability, Measurement, Window
+from specdecode.decide.facts import Availability, Histogram, Measurement, Window
 from specdecode.decide.quantiles import quantile_bounds
 from specdecode.decide.wording import bounds_status, duration_text, seconds_in
 from specdecode.plan.types import Plan
@@ -34,27 +34,41 @@ def is_same_load(running_requests: float, reference: float) -> bool:
     return abs(running_requests - reference) <= max(_SAME_LOAD * reference, 0.5)
 
 
-def _has_moved(old: OffBaseline, window: Window, mean_seconds: float) -> bool:
+def band_at(off: OffBaseline | None, key: str, running_requests: float) -> OffBand | None:
+    """What this deployment did without speculation at this load: the nearest band, if it stands for the load."""
+    if off is None or off.key != key:
+        return None
+    same = [band for band in off.bands if is_same_load(running_requests, band.running_requests)]
+    return min(same, key=lambda band: abs(band.running_requests - running_requests), default=None)
+
+
+def _has_moved(old: OffBand, mean_seconds: float) -> bool:
     old_seconds = seconds_in(old.tpot_mean)
-    if math.isnan(old_seconds) or not is_same_load(window.running_requests, old.running_requests):
-        return True
-    return abs(mean_seconds - old_seconds) > _LATENCY_STEP * old_seconds
+    return math.isnan(old_seconds) or abs(mean_seconds - old_seconds) > _LATENCY_STEP * old_seconds
+
+
+def _band(window: Window, tpot: Histogram, now: datetime) -> OffBand:
+    return OffBand(
+        running_requests=round(window.running_requests),
+        tpot_mean=duration_text(tpot.mean_seconds),
+        tpot_p50=bounds_status(quantile_bounds(tpot, 0.5)),
+        tpot_p99=bounds_status(quantile_bounds(tpot, 0.99)),
+        step_mean=duration_text(window.step_seconds) if window.step_count > 0 else None,
+        at=now,
+    )
 
 
 def _next_off(old: OffBaseline | None, plan: Plan, window: Window, now: datetime) -> OffBaseline | None:
     tpot = window.tpot
     if tpot is None or tpot.count < MIN_REQUESTS:
         return old
-    if old is not None and old.key == plan.baseline_key and not _has_moved(old, window, tpot.mean_seconds):
+    known = old.bands if old is not None and old.key == plan.baseline_key else ()
+    current = band_at(old, plan.baseline_key, window.running_requests)
+    if current is not None and not _has_moved(current, tpot.mean_seconds):
         return old
-    return OffBaseline(
-        key=plan.baseline_key,
-        tpot_mean=duration_text(tpot.mean_seconds),
-        tpot_p50=bounds_status(quantile_bounds(tpot, 0.5)),
-        tpot_p99=bounds_status(quantile_bounds(tpot, 0.99)),
-        running_requests=round(window.running_requests),
-        at=now,
-    )
+    others = sorted((band for band in known if band is not current), key=lambda band: band.at, reverse=True)
+    bands = (_band(window, tpot, now), *others[: OFF_BAND_LIMIT - 1])
+    return OffBaseline(key=plan.baseline_key, bands=tuple(sorted(bands, key=lambda band: band.running_requests)))
 
 
 def _next_draft(old: DraftBaseline | None, plan: Plan, window: Window, now: datetime) -> DraftBaseline | None:

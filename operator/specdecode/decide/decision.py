@@ -22,6 +22,11 @@ class Reason(StrEnum):
     LOW_ACCEPTANCE_PAYS = "LowAcceptancePays"
     GAIN_NOT_CONFIRMED = "GainNotConfirmed"
     MIXED_TRAFFIC = "MixedTraffic"
+    ACCEPTANCE_FELL = "AcceptanceFell"
+    ACCEPTANCE_ROSE = "AcceptanceRose"
+    ACCEPTANCE_DECAYS = "AcceptanceDecays"
+    SLOWER_AT_SAME_LOAD = "SlowerAtSameLoad"
+    TEMPERATURE_BELOW_FLOOR = "TemperatureBelowFloor"
     # Why nothing was judged.
     ROLLOUT_RUNNING = "RolloutRunning"
     SETTLING = "Settling"
@@ -38,6 +43,9 @@ class Reason(StrEnum):
     RETRIED = "Retried"
     REARMED = "Rearmed"
     NO_FALLBACK_FITS = "NoFallbackFits"
+    QUALIFYING = "Qualifying"
+    CIRCUIT_BREAKER_OPEN = "CircuitBreakerOpen"
+    TOO_MANY_STEPS = "TooManySteps"
 
 
 @dataclass(frozen=True)

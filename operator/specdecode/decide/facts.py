@@ -69,6 +69,7 @@ class Window:
     ttft: Histogram | None = None
     e2e: Histogram | None = None
     """None: the engine's version has no such histogram, or no series arrived."""
+    generation_tokens: float = 0.0
     running_requests: float = 0.0
     """Running at once, mean over the window, per pod."""
     waiting_requests: float = 0.0
@@ -85,6 +86,11 @@ class Window:
         """1 + accepted tokens / drafts: tokens per target step; NaN without drafts."""
         return 1 + self.accepted_tokens / self.drafts if self.drafts > 0 else math.nan
 
+    @property
+    def step_seconds(self) -> float:
+        """Mean time of an engine step that emits; NaN without steps."""
+        return self.step_seconds_sum / self.step_count if self.step_count > 0 else math.nan
+
     def before(self, recent: "Window") -> "Window":
         """The older part of this window, up to where `recent` begins; this window itself when it is no longer.
 
@@ -100,10 +106,105 @@ class Window:
             draft_tokens=max(0.0, self.draft_tokens - recent.draft_tokens),
             accepted_tokens=max(0.0, self.accepted_tokens - recent.accepted_tokens),
             requests=max(0.0, self.requests - recent.requests),
+            step_seconds_sum=max(0.0, self.step_seconds_sum - recent.step_seconds_sum),
+            step_count=max(0.0, self.step_count - recent.step_count),
+            generation_tokens=max(0.0, self.generation_tokens - recent.generation_tokens),
             tpot=_left(self.tpot, recent.tpot),
             ttft=_left(self.ttft, recent.ttft),
             e2e=_left(self.e2e, recent.e2e),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What happened between two scrapes, summed over the pods of one deployment, mode and arm.
+
+    Batches, and not tokens or drafts, are what statistics counts: tokens of one request accept alike.
+    """
+
+    at: float
+    """Unix seconds of the newest scrape in it."""
+    seconds: float
+    """Between the scrapes, mean of the pods; several scrape intervals when scrapes were lost."""
+    drafts: float = 0.0
+    draft_tokens: float = 0.0
+    accepted_tokens: float = 0.0
+    generation_tokens: float = 0.0
+    requests: float = 0.0
+    step_seconds_sum: float = 0.0
+    step_count: float = 0.0
+    tpot_seconds_sum: float = 0.0
+    """Over the requests that finished in it."""
+    tpot_count: float = 0.0
+    running_requests: float = 0.0
+    """At the scrapes, mean per pod."""
+
+    @property
+    def acceptance_length(self) -> float:
+        """1 + accepted tokens / drafts; NaN without drafts."""
+        return 1 + self.accepted_tokens / self.drafts if self.drafts > 0 else math.nan
+
+    @property
+    def step_seconds(self) -> float:
+        """Mean time of an engine step that emits; NaN without steps."""
+        return self.step_seconds_sum / self.step_count if self.step_count > 0 else math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A measured number with a 95 % interval."""
+
+    low: float
+    value: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a sequential detector says of one signal."""
+
+    reference: float
+    """Mean of the signal before."""
+    recent: float
+    """Mean of the signal since."""
+    since: float
+    """Unix seconds: the most likely moment of the change."""
+    evidence_nats: float
+    threshold_nats: float
+    """Logarithm of the batches between two false alarms: `guard.daysPerFalseStep` at this scrape interval."""
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether the evidence has reached the threshold."""
+        return self.evidence_nats >= self.threshold_nats
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What the detectors say. None: too little has been seen in this mode to say anything."""
+
+    acceptance_fall: Change | None = None
+    """Of the acceptance length."""
+    acceptance_rise: Change | None = None
+    tpot_rise: Change | None = None
+    """Of the time per output token at the load it was measured at; both numbers are ratios to what that load costs."""
+    decay: Change | None = None
+    """Of the acceptance length over hours; `since` is where the slope begins."""
+    design_effect: float = math.nan
+    """Variance of the acceptance of batches / what independent drafts would have. NaN until it is known."""
+
+
+NO_SIGNALS = Signals()
+
+
+@dataclass(frozen=True)
+class TemperatureBucket:
+    """Acceptance per request at one range of sampling temperatures, where the meter runs."""
+
+    temperature: str
+    """The range as the meter labels it: `0`, `0-0.5` …"""
+    acceptance: Histogram
+    """Of acceptance rates per request: bounds, sum and count are ratios, not seconds."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +230,13 @@ class Measurement:
     newest_sample_age_seconds: float = math.inf
     cache: CacheReading | None = None
     """None: no pod of this mode and arm says, or not all of it."""
+    batches: tuple[Batch, ...] = ()
+    """Of the slow window, oldest first."""
+    signals: Signals = NO_SIGNALS
+    control: "Measurement | None" = None
+    """Of the control arm at the same time; None: none is wanted or none was seen."""
+    temperatures: tuple[TemperatureBucket, ...] = ()
+    """Over the slow window; empty without the meter."""
 
 
 @dataclass(frozen=True)
@@ -192,3 +300,6 @@ class Cluster:
 
     child: Child | None
     pods: tuple[PodFact, ...] = ()
+    """Of the main arm."""
+    control: Child | None = None
+    """The Deployment of the control arm."""

@@ -4,7 +4,7 @@ interval, and acts only when all of it is beyond the limit, in both windows.
 
 from dataclasses import dataclass
 
-from specdecode.api.status import EvidenceItem, OffBaseline
+from specdecode.api.status import EvidenceItem, OffBand
 from specdecode.api.values import seconds_of
 from specdecode.api.vocabulary import Mode
 from specdecode.decide.baseline import MIN_REQUESTS
@@ -115,7 +115,7 @@ def latency_over_limit(view: View) -> Finding | None:
     return _blamed(view, Reason.LATENCY_OVER_LIMIT, what, view.lighter, *over, window)
 
 
-def _is_mixed(off: OffBaseline, tpot: Histogram) -> bool:
+def _is_mixed(off: OffBand, tpot: Histogram) -> bool:
     median, tail = bounds_in(off.tpot_p50), bounds_in(off.tpot_p99)
     if median is None or tail is None:
         return False

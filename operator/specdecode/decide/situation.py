@@ -8,10 +8,10 @@ from enum import IntEnum
 
 from specdecode.api.guard import GuardSpec
 from specdecode.api.resource import SpecDecodeDeployment
-from specdecode.api.status import EvidenceItem, OffBaseline, SpecDecodeDeploymentStatus
+from specdecode.api.status import EvidenceItem, OffBand, SpecDecodeDeploymentStatus
 from specdecode.api.values import seconds_of
 from specdecode.api.vocabulary import Action, Mode
-from specdecode.decide.baseline import is_same_load
+from specdecode.decide.baseline import band_at
 from specdecode.decide.decision import Finding, Reason
 from specdecode.decide.facts import Cluster, Measurement, Window
 from specdecode.decide.wording import consequence
@@ -117,16 +117,12 @@ class View:
         return next((mode for mode in self.below if mode is not Mode.DRAFT), None)
 
     @property
-    def off_baseline(self) -> OffBaseline | None:
+    def off_baseline(self) -> OffBand | None:
         """What this deployment did without speculation at this load, if that is known."""
         baseline = self.situation.status.baseline
-        if self.mode is Mode.OFF or baseline is None or baseline.off is None:
+        if self.mode is Mode.OFF or baseline is None:
             return None
-        off = baseline.off
-        is_comparable = off.key == self.plan.baseline_key and is_same_load(
-            self.slow.running_requests, off.running_requests
-        )
-        return off if is_comparable else None
+        return band_at(baseline.off, self.plan.baseline_key, self.slow.running_requests)
 
     def step(self, reason: Reason, what: str, target: Mode | None, evidence: tuple[EvidenceItem, ...]) -> Finding:
         """A finding that wants to leave the mode; `what` is the first half of the sentence, with the numbers."""
