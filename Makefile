@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 # What must be covered to the last branch: the stages that decide.
-PURE := operator/specdecode/api/*,operator/specdecode/engine/*,operator/specdecode/plan/*,operator/specdecode/manifests/*,operator/specdecode/decide/*,operator/specdecode/status.py,operator/specdecode/summary.py,operator/specdecode/calibrate.py,operator/specdecode/notes.py,operator/specdecode/drift.py,operator/specdecode/judge.py,operator/specdecode/observe/queries.py,operator/specdecode/observe/cluster.py
+PURE := operator/specdecode/api/*,operator/specdecode/engine/*,operator/specdecode/plan/*,operator/specdecode/manifests/*,operator/specdecode/decide/*,operator/specdecode/status.py,operator/specdecode/summary.py,operator/specdecode/calibrate.py,operator/specdecode/notes.py,operator/specdecode/drift.py,operator/specdecode/control.py,operator/specdecode/findings.py,operator/specdecode/fleet.py,operator/specdecode/judge.py,operator/specdecode/observe/cache.py,operator/specdecode/observe/causes.py,operator/specdecode/observe/cluster.py,operator/specdecode/observe/follow.py,operator/specdecode/observe/past.py,operator/specdecode/observe/queries.py,operator/specdecode/observe/readings.py,operator/specdecode/observe/speculation.py,operator/specdecode/observe/subject.py,operator/specdecode/observe/track.py
 
 .PHONY: help rehearse engine test check static bench test-engine clean
 

@@ -12,9 +12,16 @@ from typing import Any, Final
 import yaml
 
 from specdecode.api.resource import Rejection, SpecDecodeDeployment, parse
-from specdecode.api.status import Condition, ConditionStatus, ConditionType, SpecDecodeDeploymentStatus
+from specdecode.api.status import (
+    Condition,
+    ConditionStatus,
+    ConditionType,
+    OffBand,
+    OffBaseline,
+    SpecDecodeDeploymentStatus,
+)
 from specdecode.api.vocabulary import Mode
-from specdecode.decide.facts import Availability, Child, Cluster, Histogram, Measurement, PodFact, Window
+from specdecode.decide.facts import Availability, Batch, Child, Cluster, Histogram, Measurement, PodFact, Window
 from specdecode.decide.situation import Situation
 from specdecode.plan.types import LedgerLine, ModePlan, Plan
 
@@ -166,16 +173,50 @@ def fifth(slow: Window) -> Window:
         draft_tokens=slow.draft_tokens / 5,
         accepted_tokens=slow.accepted_tokens / 5,
         requests=slow.requests / 5,
+        step_seconds_sum=slow.step_seconds_sum / 5,
+        step_count=slow.step_count / 5,
         tpot=_fifth_of(slow.tpot),
         ttft=_fifth_of(slow.ttft),
         e2e=_fifth_of(slow.e2e),
     )
 
 
+def _share(part: Window, count: int, newest: float) -> tuple[Batch, ...]:
+    """A window as `count` equal batches; the newest ends at `newest`."""
+    seconds = part.seconds / count
+    tpot = part.tpot or Histogram((), 0.0, 0.0)
+    # As many tokens as the steps give at the mean time per token, so that both say the same.
+    tokens = part.step_seconds_sum / tpot.mean_seconds if tpot.count > 0 else part.drafts + part.accepted_tokens
+    return tuple(
+        Batch(
+            at=newest - seconds * left,
+            seconds=seconds,
+            drafts=part.drafts / count,
+            draft_tokens=part.draft_tokens / count,
+            accepted_tokens=part.accepted_tokens / count,
+            generation_tokens=tokens / count,
+            requests=part.requests / count,
+            step_seconds_sum=part.step_seconds_sum / count,
+            step_count=part.step_count / count,
+            tpot_seconds_sum=tpot.sum_seconds / count,
+            tpot_count=tpot.count / count,
+            running_requests=part.running_requests,
+        )
+        for left in reversed(range(count))
+    )
+
+
+def batches_of(slow: Window, fast: Window, now: datetime = NOW) -> tuple[Batch, ...]:
+    """Four batches of what happened in the fast window, after sixteen of what happened before it."""
+    earlier = slow.before(fast)
+    fast_batches = _share(fast, 4, now.timestamp())
+    return fast_batches if earlier is slow else _share(earlier, 16, now.timestamp() - fast.seconds) + fast_batches
+
+
 def measurement(**overrides: Any) -> Measurement:
-    """A healthy measurement of the mode `QuantizedDraft`; `fast` is a fifth of `slow`."""
+    """A healthy measurement of the mode `QuantizedDraft`; `fast` is a fifth of `slow`, and batches follow from both."""
     slow = overrides.get("slow") or window()
-    fast = fifth(slow)
+    fast = overrides.get("fast") or fifth(slow)
     good = Measurement(
         availability=Availability.MEASURED,
         cause="",
@@ -184,8 +225,19 @@ def measurement(**overrides: Any) -> Measurement:
         slow=slow,
         pods_up=2,
         newest_sample_age_seconds=5.0,
+        batches=batches_of(slow, fast),
     )
     return replace(good, **overrides)
+
+
+def off_band(tpot: str = "30ms", running: int = 16, **overrides: Any) -> OffBand:
+    """What the deployment did without speculation at one load."""
+    return OffBand(running_requests=running, tpot_mean=tpot, at=NOW, **overrides)
+
+
+def off_baseline(*bands: OffBand, key: str = "0ff0ff0ff0") -> OffBaseline:
+    """Recorded loads of `plan()`; without any, one of 16 running requests."""
+    return OffBaseline(key=key, bands=bands or (off_band(),))
 
 
 def pod_fact(**overrides: Any) -> PodFact:

@@ -5,11 +5,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from builders import ABSENT, GIB, NOW, body, condition, measurement, with_overrides
+from builders import ABSENT, GIB, NOW, batches_of, body, condition, measurement, with_overrides
 
 from specdecode.api.resource import Problem
 from specdecode.api.status import CalibrationStatus, ConditionType, SpecDecodeDeploymentStatus
 from specdecode.api.vocabulary import Mode
+from specdecode.decide.breaker import Fleet
 from specdecode.decide.facts import Availability, CacheReading
 from specdecode.judge import Outcome, Prepared, Seen, judge, prepare
 from specdecode.manifests.build import Options
@@ -171,9 +172,12 @@ def test_a_step_is_judged_at_the_time_of_its_measurement() -> None:
         slow=replace(collapsed.slow, accepted_tokens=50.0),
     )
     later = NOW + timedelta(seconds=120)
-    early = replace(settled(ready), measurement=bad, measured_at=NOW + timedelta(seconds=30))
+    early = replace(settled(ready), measurement=bad, measured_at=NOW + timedelta(seconds=15))
     assert judge(ready, early, later).apply is None
-    fresh = replace(early, measured_at=later)
+    assert bad.slow is not None
+    assert bad.fast is not None
+    since = replace(bad, batches=batches_of(bad.slow, bad.fast, later))
+    fresh = replace(early, measurement=since, measured_at=later)
     outcome = judge(ready, fresh, later)
     assert outcome.apply is not None
     assert outcome.status.rollback is not None
@@ -306,3 +310,128 @@ def test_an_invalid_spec_is_refused_before_anything_is_looked_up() -> None:
     bad = prepare(body(**{"spec.engine.maxModelLen": "long"}), Options(), awaited=AWAITED)
     assert bad.refusal is not None
     assert bad.refusal.reason == "InvalidSpec"
+
+
+CONTROLLED = {"spec.guard": {"baseline": {"controlReplicas": 1}}}
+
+
+def live_control(ready: Prepared, **changes: Any) -> dict[str, Any]:
+    """The control arm's Deployment with its pod ready."""
+    wanted = ready.objects[Mode.QUANTIZED_DRAFT].control
+    assert wanted is not None
+    metadata = wanted["metadata"] | {"uid": "control", "generation": 1, "resourceVersion": "8"}
+    counts = {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1}
+    return wanted | {"metadata": metadata, "status": {"observedGeneration": 1} | counts} | changes
+
+
+def controlled(ready: Prepared, mode: Mode = Mode.QUANTIZED_DRAFT, **changes: Any) -> Seen:
+    """Both arms serve, after the first status was written."""
+    counts = {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1}
+    main = live(ready, mode) | {"status": {"observedGeneration": 1} | counts}
+    looked = seen(body=body(**CONTROLLED), deployment=main, control=live_control(ready))
+    first = judge(ready, looked, NOW)
+    return replace(looked, body=body(**CONTROLLED, status=first.status.to_wire()), **changes)
+
+
+def test_both_arms_are_counted_and_cost_nothing_once_they_serve() -> None:
+    ready = prepared(**CONTROLLED)
+    outcome = judge(ready, controlled(ready), NOW + timedelta(seconds=3))
+    assert outcome.is_quiet
+    assert (outcome.status.replicas, outcome.status.ready_replicas) == (2, 2)
+    assert outcome.status.selector == "specdecode.io/deployment=llama-70b"
+    ready_condition = outcome.status.condition(ConditionType.READY)
+    assert ready_condition is not None
+    assert ready_condition.message == "2 of 2 replicas are ready, mode QuantizedDraft"
+
+
+def test_a_control_arm_that_is_gone_is_applied_again_and_the_main_arm_stays_settled() -> None:
+    ready = prepared(**CONTROLLED)
+    outcome = judge(ready, controlled(ready, control=None), NOW)
+    assert outcome.apply is not None
+    assert outcome.apply.control is not None
+    assert conditions(outcome)["Reconciling"] == ("False", "RolledOut")
+    assert conditions(outcome)["Ready"] == ("True", "Serving")
+
+
+def test_without_speculation_it_is_removed_and_the_main_arm_has_all_replicas() -> None:
+    ready = prepared(**CONTROLLED)
+    forced = controlled(ready)
+    annotated = with_overrides(dict(forced.body), {"metadata.annotations": {"specdecode.io/force-mode": "Off"}})
+    outcome = judge(ready, replace(forced, body=annotated), NOW)
+    assert outcome.remove == forced.control
+    assert not outcome.is_quiet
+    assert outcome.apply is not None
+    assert outcome.apply.deployment["spec"]["replicas"] == 2
+    gone = live_control(ready, metadata=live_control(ready)["metadata"] | {"ownerReferences": []})
+    assert judge(ready, replace(forced, body=annotated, control=gone), NOW).remove is None, "a stranger's"
+
+
+def test_a_control_arm_that_is_no_longer_asked_for_is_removed() -> None:
+    asked, plain = prepared(**CONTROLLED), prepared()
+    outcome = judge(plain, replace(controlled(asked), body=body()), NOW)
+    assert outcome.remove == live_control(asked)
+
+
+@pytest.mark.parametrize(
+    "annotations",
+    [pytest.param({"specdecode.io/paused": "true", "specdecode.io/force-mode": "Off"}, id="paused")],
+)
+def test_what_is_to_be_left_alone_is_not_removed(annotations: dict[str, str]) -> None:
+    ready = prepared(**CONTROLLED)
+    looked = controlled(ready)
+    changed = with_overrides(dict(looked.body), {"metadata.annotations": annotations})
+    outcome = judge(ready, replace(looked, body=changed), NOW)
+    assert (outcome.apply, outcome.remove) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        pytest.param({"control_refusal": "exceeded quota"}, "exceeded quota", id="the API server refused it"),
+        pytest.param({"is_foreign": True}, "belongs to somebody else", id="somebody else has its name"),
+    ],
+)
+def test_a_control_arm_that_cannot_be_costs_the_main_arm_nothing(changes: dict[str, Any], words: str) -> None:
+    ready = prepared(**CONTROLLED)
+    metadata = live_control(ready)["metadata"] | {"ownerReferences": []}
+    control = live_control(ready, metadata=metadata) if changes.pop("is_foreign", False) else None
+    outcome = judge(ready, controlled(ready, control=control, **changes), NOW)
+    assert outcome.apply is not None
+    assert (outcome.apply.control, outcome.apply.deployment["spec"]["replicas"]) == (None, 2)
+    (finding,) = outcome.status.findings
+    assert finding.reason == "ControlNotRunning"
+    assert words in finding.message
+    assert conditions(outcome)["Stalled"][0] == "False"
+    assert outcome.status.replicas == 1
+
+
+def test_a_refused_spec_leaves_the_control_arm_alone() -> None:
+    ready = prepared(**CONTROLLED)
+    assert judge(prepared(**TOO_LARGE), controlled(ready), NOW).remove is None
+
+
+def collapsing(ready: Prepared) -> Seen:
+    """Nothing is accepted any more, and has not been for a while."""
+    good = measurement()
+    assert good.fast is not None
+    assert good.slow is not None
+    fast, slow = replace(good.fast, accepted_tokens=10.0), replace(good.slow, accepted_tokens=50.0)
+    later = NOW + timedelta(seconds=120)
+    bad = replace(good, fast=fast, slow=slow, batches=batches_of(slow, fast, later))
+    return replace(settled(ready), measurement=bad, measured_at=later)
+
+
+def test_a_step_that_the_others_forbid_is_not_taken_and_leaves_no_latch() -> None:
+    ready = prepared()
+    later = NOW + timedelta(seconds=120)
+    stepped = judge(ready, collapsing(ready), later)
+    assert stepped.stepped_at == later
+    looked = replace(collapsing(ready), fleet=Fleet(judged=4, stepping=3))
+    kept = judge(ready, looked, later)
+    assert kept.stepped_at is None
+    assert (kept.apply, kept.status.rollback, kept.status.history) == (None, None, ())
+    assert kept.status.mode is Mode.QUANTIZED_DRAFT
+    assert conditions(kept)["SpeculationActive"] == ("True", "CircuitBreakerOpen")
+    stored = body(**{"metadata.resourceVersion": "3", "status": kept.status.to_wire()})
+    again = judge(ready, replace(looked, body=stored, fleet=Fleet(judged=9, stepping=1)), later)
+    assert again.is_quiet, "once held it stays held, and the first wording stands"

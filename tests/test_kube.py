@@ -1,6 +1,7 @@
 """The client of the API server against a real HTTP server that misbehaves on request."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -130,6 +131,36 @@ async def test_an_apply_names_the_one_field_manager_and_forces(server: tuple[Ser
     assert request.path == "/apis/apps/v1/namespaces/serving/deployments/chat"
     assert dict(request.query) == {"fieldManager": "specdecode-operator", "force": "true"}
     assert request.headers["Content-Type"] == "application/apply-patch+yaml"
+
+
+DEPLOYMENT = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"namespace": "serving", "name": "chat-control", "uid": "u7"},
+}
+
+
+async def test_what_is_deleted_is_exactly_what_was_read(server: tuple[Server, Kube]) -> None:
+    remote, kube = server
+    remote.handler = answering(200, body="{}")
+    await kube.delete(DEPLOYMENT)
+    (request,) = remote.requests
+    assert (request.method, request.path) == (
+        "DELETE",
+        "/apis/apps/v1/namespaces/serving/deployments/chat-control",
+    )
+    options = json.loads(remote.bodies[0])
+    assert options["preconditions"] == {"uid": "u7"}
+    assert options["propagationPolicy"] == "Background"
+
+
+async def test_what_is_gone_already_need_not_be_deleted(server: tuple[Server, Kube]) -> None:
+    remote, kube = server
+    remote.handler = answering(404)
+    await kube.delete(DEPLOYMENT)
+    remote.handler = answering(409)
+    with pytest.raises(ConflictError):
+        await kube.delete(DEPLOYMENT)
 
 
 async def test_an_event_that_is_there_already_is_no_error(server: tuple[Server, Kube]) -> None:

@@ -10,16 +10,28 @@ import pytest
 from builders import NOW, body, with_overrides
 
 from specdecode.api.resource import Problem
+from specdecode.api.vocabulary import Mode
+from specdecode.decide.facts import Availability
 from specdecode.engine.models import catalogue
 from specdecode.errors import ConflictError, UnavailableError
 from specdecode.judge import prepare
 from specdecode.kube import Kube
 from specdecode.lookup.find import Sources, Wanted
 from specdecode.loop import Operator
-from specdecode.observe.prometheus import PrometheusClient
+from specdecode.observe.prometheus import Failure, PrometheusClient
+from specdecode.reconcile import Measured
 from specdecode.settings import Settings
 
 KEY = ("serving", "llama-70b")
+NAMED = "meta-llama/Llama-3.1-70B-Instruct"
+DEPLOYMENT = {
+    "name": KEY[1],
+    "namespace": KEY[0],
+    "uid": "u",
+    "generation": 1,
+    "labels": {"specdecode.io/deployment": KEY[1]},
+    "annotations": {"specdecode.io/mode": "Draft"},
+}
 
 
 def operator() -> Operator:
@@ -108,11 +120,86 @@ async def test_a_resource_that_breaks_the_plan_does_not_break_the_tick(monkeypat
 
     monkeypatch.setattr("specdecode.reconcile.prepare", breaks)
     running = with_resource("1")
-    deployment = {"name": KEY[1], "namespace": KEY[0], "labels": {"specdecode.io/deployment": KEY[1]}}
-    running.store.put_deployment({"metadata": deployment}, is_deleted=False)
+    running.store.put_deployment({"metadata": DEPLOYMENT}, is_deleted=False)
     await running.tick()
     assert running.queue._waiting == {KEY}
     assert not await running.visit(KEY)
+
+
+class Deaf:
+    """A Prometheus that never answers, and counts what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.asked_ranges = 0
+
+    async def query(self, *_: Any, **__: Any) -> Failure:
+        self.asked += 1
+        return Failure("Prometheus did not answer")
+
+    async def query_range(self, *_: Any, **__: Any) -> Failure:
+        self.asked_ranges += 1
+        return Failure("Prometheus did not answer")
+
+
+async def serving() -> tuple[Operator, Deaf]:
+    """An operator that knows a resource whose Deployment runs `Draft`, and has visited it."""
+    cluster, deaf = Cluster(**{"spec.model.name": NAMED, "spec.guard.baseline.controlReplicas": 1}), Deaf()
+    running = Operator(Settings(), cast("Kube", cluster), cast("PrometheusClient", deaf))
+    running.store.take_resource(cluster.body, is_deleted=False)
+    await running.visit(KEY)
+    running.store.put_deployment({"metadata": DEPLOYMENT, "spec": {"replicas": 2}}, is_deleted=False)
+    return running, deaf
+
+
+async def test_what_to_measure_follows_from_the_deployment_and_from_the_newest_status() -> None:
+    running, deaf = await serving()
+    settled = [
+        {"type": kind, "status": word, "reason": "Test", "lastTransitionTime": "2026-11-22T12:00:00Z"}
+        for kind, word in (("Reconciling", "False"), ("MetricsAvailable", "True"))
+    ]
+    grown = body(**{"metadata.resourceVersion": "2", "status.conditions": settled})
+    running.store.take_resource(grown, is_deleted=False)
+    subject = running._subject(KEY)
+    assert subject is not None
+    assert (subject.mode, subject.settled_since, subject.days_per_false_step) == (Mode.DRAFT, NOW.timestamp(), 30)
+    assert subject.control_names is not None
+    await running.tick()
+    assert deaf.asked == 2
+    measured = running.reconciler.memory(KEY).measured
+    assert (measured.measurement.availability, measured.measurement.cause) == (
+        Availability.UNREACHABLE,
+        "Prometheus did not answer",
+    )
+    failed = running.metrics.registry.get_sample_value("specdecode_prometheus_query_total", {"outcome": "failed"})
+    assert failed == 2
+
+
+async def test_what_cannot_be_measured_is_not_what_was_not_measured_yet() -> None:
+    running = with_resource("1")
+    await running.tick()
+    assert running.reconciler.memory(KEY).measured == Measured(), "no visit has prepared it"
+    running, _ = await serving()
+    running.store.put_deployment({"metadata": {**DEPLOYMENT, "annotations": {}}, "spec": {}}, is_deleted=False)
+    await running.tick()
+    assert "nothing runs in a known mode" in running.reconciler.memory(KEY).measured.measurement.cause
+
+
+async def test_a_past_that_cannot_be_read_is_logged_and_counted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    running, deaf = await serving()
+    answer = await running._observer._client.query_range("up", start=0, end=1, step_seconds=1)
+    assert answer == Failure("Prometheus did not answer")
+    assert deaf.asked_ranges == 1
+
+    async def tick(*_: Any) -> dict[Any, Any]:
+        running._observer.problem = "the past could not be read"
+        return {}
+
+    monkeypatch.setattr(running._observer, "tick", tick)
+    await running.tick()
+    assert "the past could not be read; the judgement goes on without" in caplog.text
 
 
 UNHEARD_OF = "acme/unheard-of"

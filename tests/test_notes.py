@@ -11,6 +11,7 @@ from specdecode.api.status import (
     Condition,
     ConditionStatus,
     ConditionType,
+    FindingStatus,
     Helped,
     HistoryEntry,
     LoadPoint,
@@ -18,7 +19,7 @@ from specdecode.api.status import (
     SpecDecodeDeploymentStatus,
 )
 from specdecode.api.vocabulary import Mode
-from specdecode.notes import Note, event_body, transitions
+from specdecode.notes import Note, event_body, transitions, worth_telling
 
 NOTHING = SpecDecodeDeploymentStatus()
 METADATA = Metadata.model_validate({"name": "llama-70b", "namespace": "serving", "uid": "u1"})
@@ -45,6 +46,10 @@ def rollback(**changes: Any) -> SpecDecodeDeploymentStatus:
         "spec_hash": "abc",
     }
     return SpecDecodeDeploymentStatus(rollback=RollbackStatus(**(good | changes)))
+
+
+def found(reason: str) -> SpecDecodeDeploymentStatus:
+    return SpecDecodeDeploymentStatus(findings=(FindingStatus(reason=reason, message="numbers", since=NOW),))
 
 
 POINTS = {
@@ -107,6 +112,23 @@ POINTS = {
             told("Ready", "False", "RolloutRunning"), told("Ready", "True", "Serving"), ["Serving"], id="it serves"
         ),
         pytest.param(NOTHING, told("Ready", "False", "RolloutRunning"), [], id="not ready yet: silence"),
+        pytest.param(
+            told("SpeculationActive", "True", "AsRequested"),
+            told("SpeculationActive", "True", "CircuitBreakerOpen"),
+            ["CircuitBreakerOpen"],
+            id="a step is held",
+        ),
+        pytest.param(
+            told("SpeculationActive", "True", "TooManySteps"),
+            told("SpeculationActive", "True", "TooManySteps"),
+            [],
+            id="it is still held: silence",
+        ),
+        pytest.param(NOTHING, told("SpeculationActive", "True", "AsRequested"), [], id="it runs as asked: silence"),
+        pytest.param(NOTHING, found("MixedTraffic"), ["MixedTraffic"], id="something is found"),
+        pytest.param(found("MixedTraffic"), found("MixedTraffic"), [], id="it is still so: silence"),
+        pytest.param(found("MixedTraffic"), NOTHING, [], id="it is gone: silence"),
+        pytest.param(NOTHING, found("CircuitBreakerOpen"), [], id="the condition told it already"),
     ],
 )
 def test_transitions(old: SpecDecodeDeploymentStatus, new: SpecDecodeDeploymentStatus, reasons: list[str]) -> None:
@@ -130,3 +152,21 @@ def test_the_same_event_has_the_same_name_and_another_one_has_not() -> None:
     assert names[0] == names[1] != names[2]
     assert event_body(METADATA, note)["type"] == "Warning"
     assert event_body(METADATA, Note("Serving", "m", is_warning=False, at=NOW))["type"] == "Normal"
+
+
+@pytest.mark.parametrize(
+    ("note", "minutes_ago", "is_told"),
+    [
+        pytest.param(Note("MixedTraffic", "m", is_warning=False, at=NOW, is_finding=True), None, True, id="never told"),
+        pytest.param(
+            Note("MixedTraffic", "m", is_warning=False, at=NOW, is_finding=True), 59, False, id="told within the hour"
+        ),
+        pytest.param(
+            Note("MixedTraffic", "m", is_warning=False, at=NOW, is_finding=True), 60, True, id="told an hour ago"
+        ),
+        pytest.param(Note("RolledBack", "m", is_warning=True, at=NOW), 1, True, id="what happened is always told"),
+    ],
+)
+def test_a_finding_that_comes_and_goes_is_told_once_an_hour(note: Note, minutes_ago: int | None, is_told: bool) -> None:  # noqa: FBT001 - a column
+    told = {} if minutes_ago is None else {note.reason: NOW - timedelta(minutes=minutes_ago)}
+    assert bool(worth_telling((note,), told)) is is_told

@@ -11,6 +11,7 @@ from specdecode.api.resource import Metadata, Problem, Rejection
 from specdecode.api.status import (
     HISTORY_LIMIT,
     Condition,
+    ConditionStatus,
     ConditionType,
     ExonerationStatus,
     HistoryEntry,
@@ -19,7 +20,7 @@ from specdecode.api.status import (
 )
 from specdecode.api.vocabulary import Mode
 from specdecode.decide.decision import Decision, Finding, Reason, Step
-from specdecode.decide.facts import Availability, Cluster
+from specdecode.decide.facts import Availability, Cluster, Measurement
 from specdecode.status import ApplyFailure, Visit, next_status
 
 METADATA = Metadata.model_validate({"name": "llama-70b", "namespace": "serving", "uid": "u", "generation": 7})
@@ -78,6 +79,8 @@ def answers(a_visit: Visit) -> dict[str, tuple[str, str]]:
 
 
 READY = next_status(visit())
+HELD = decision(reason=Reason.CIRCUIT_BREAKER_OPEN, message="4 of 9 want to step down")
+CONTROL_DOWN = child(desired_replicas=1, replicas=1, ready_replicas=0)
 STUCK = Finding(Reason.ENGINE_NOT_STARTING, "the image cannot be pulled")
 MOVING = Finding(Reason.ENGINE_NOT_STARTING, "crashes", target=Mode.OFF)
 
@@ -108,6 +111,18 @@ MOVING = Finding(Reason.ENGINE_NOT_STARTING, "crashes", target=Mode.OFF)
         ),
         pytest.param(
             visit(is_applied=False), "Ready", ("False", "RolloutRunning"), id="the old template serves: not ready yet"
+        ),
+        pytest.param(
+            visit(cluster=Cluster(child(), (), CONTROL_DOWN)),
+            "Ready",
+            ("True", "Serving"),
+            id="the control arm does not answer: the main arm serves",
+        ),
+        pytest.param(
+            visit(cluster=Cluster(child(ready_replicas=0), (), child(ready_replicas=1))),
+            "Ready",
+            ("False", "RolloutRunning"),
+            id="only the control arm answers",
         ),
         pytest.param(
             visit(is_applied=False, is_paused=True), "Ready", ("True", "Serving"), id="paused: what serves is ready"
@@ -151,6 +166,15 @@ MOVING = Finding(Reason.ENGINE_NOT_STARTING, "crashes", target=Mode.OFF)
         ),
         pytest.param(
             visit(is_applied=False), "SpeculationActive", ("Unknown", "RolloutRunning"), id="on its way: unknown"
+        ),
+        pytest.param(
+            visit(decision=HELD), "SpeculationActive", ("True", "CircuitBreakerOpen"), id="held: it goes on speculating"
+        ),
+        pytest.param(
+            visit(decision=HELD, cluster=cluster(ready_replicas=1)),
+            "SpeculationActive",
+            ("Unknown", "CircuitBreakerOpen"),
+            id="held while it does not start: unknown as before",
         ),
         pytest.param(
             visit(cluster=Cluster(None)), "SpeculationActive", ("Unknown", "RolloutRunning"), id="nothing there yet"
@@ -281,6 +305,24 @@ def test_the_transition_time_moves_only_on_a_flip() -> None:
     assert moved == {"Ready", "Reconciling", "SpeculationActive"}
 
 
+def test_both_arms_are_counted() -> None:
+    status = next_status(visit(cluster=Cluster(child(), (), CONTROL_DOWN)))
+    assert (status.replicas, status.ready_replicas) == (3, 2)
+    ready = status.condition(ConditionType.READY)
+    assert ready is not None
+    assert ready.message == "2 of 3 replicas are ready, mode QuantizedDraft"
+
+
+def test_what_is_found_stands_in_status() -> None:
+    found = next_status(visit(decision=decision(findings=(STUCK,)), control_problem="no control replica: quota"))
+    assert [finding.reason for finding in found.findings] == ["EngineNotStarting", "ControlNotRunning"]
+
+
+def test_a_hold_keeps_its_first_wording() -> None:
+    old = next_status(visit(decision=HELD))
+    assert next_status(visit(old=old, decision=replace(HELD, message="5 of 9 want to step down"))) == old
+
+
 def test_a_repeated_recommendation_keeps_its_first_wording() -> None:
     old = next_status(visit(decision=decision(recommended=Mode.OFF, message="acceptance 3.1 %")))
     new = next_status(visit(old=old, decision=decision(recommended=Mode.OFF, message="acceptance 3.2 %")))
@@ -292,6 +334,12 @@ def test_a_repeated_recommendation_keeps_its_first_wording() -> None:
     [
         pytest.param(SpecDecodeDeploymentStatus(), decision(), None, id="nothing happened"),
         pytest.param(SpecDecodeDeploymentStatus(), replace(OFF, step=Step.DOWN), "RolledBack", id="a step down"),
+        pytest.param(
+            SpecDecodeDeploymentStatus(),
+            decision(step=Step.UP, reason=Reason.QUALIFIED),
+            "Qualified",
+            id="the unquantised draft is known",
+        ),
         pytest.param(
             SpecDecodeDeploymentStatus(rollback=ROLLBACK),
             decision(step=Step.UP, reason=Reason.RETRIED),
@@ -363,3 +411,23 @@ def test_it_survives_the_way_over_the_wire() -> None:
     assert SpecDecodeDeploymentStatus.model_validate(status.to_wire()) == status
     assert all("lastTransitionTime" in condition for condition in status.to_wire()["conditions"])
     assert isinstance(status.conditions[0], Condition)
+
+
+def test_while_a_draft_is_qualified_the_condition_says_so() -> None:
+    seen = visit(cluster=Cluster(child(mode=Mode.DRAFT)), decision=decision(mode=Mode.DRAFT, reason=Reason.QUALIFYING))
+    active = next_status(seen).condition(ConditionType.SPECULATION_ACTIVE)
+    assert active is not None
+    assert (active.status, active.reason) == (ConditionStatus.TRUE, "Qualifying")
+    paused = next_status(replace(seen, is_paused=True)).condition(ConditionType.SPECULATION_ACTIVE)
+    assert paused is not None
+    assert paused.reason == "AsRequested"
+
+
+def test_a_restarted_process_that_has_not_asked_yet_leaves_what_its_predecessor_saw() -> None:
+    old = next_status(visit())
+    asked = replace(visit(old=old), measurement=Measurement(Availability.NO_DATA, "nothing was measured yet"))
+    kept = next_status(replace(asked, has_measured=False, now=NOW + timedelta(hours=1)))
+    assert kept.condition(ConditionType.METRICS_AVAILABLE) == old.condition(ConditionType.METRICS_AVAILABLE)
+    lost = next_status(replace(asked, now=NOW + timedelta(hours=1))).condition(ConditionType.METRICS_AVAILABLE)
+    assert lost is not None
+    assert lost.status is ConditionStatus.UNKNOWN

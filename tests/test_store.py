@@ -80,6 +80,23 @@ def test_objects_without_our_label_belong_to_nobody() -> None:
     assert store.put_pod(stranger, is_deleted=False) is None
 
 
+CONTROL_LABELS = {"specdecode.io/deployment": "llama-70b", "specdecode.io/arm": "control"}
+
+
+def test_the_arms_are_kept_apart_and_pods_of_the_control_arm_are_nobodys_business() -> None:
+    store = Store()
+    store.take_resource(resource(), is_deleted=False)
+    assert store.put_deployment(child("llama-70b-control", CONTROL_LABELS), is_deleted=False) == KEY
+    assert store.put_pod(child("llama-70b-control-abc", CONTROL_LABELS), is_deleted=False) is None
+    entry = store.entry(KEY)
+    assert entry is not None
+    assert (entry.deployment, entry.pods) == (None, {})
+    assert entry.control is not None
+    assert entry.control["metadata"]["name"] == "llama-70b-control"
+    store.put_deployment(child("llama-70b-control", CONTROL_LABELS), is_deleted=True)
+    assert entry.control is None
+
+
 def test_a_deployment_of_another_name_is_not_the_one_we_own() -> None:
     store = Store()
     assert store.put_deployment(child("llama-70b-copy"), is_deleted=False) is None

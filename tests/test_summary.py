@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import pytest
-from builders import NOW, histogram, measurement, mode_plan, plan, window
+from builders import histogram, measurement, mode_plan, off_baseline, plan, window
 
 from specdecode.api.status import Bounds, ObservedStatus, OffBaseline
 from specdecode.api.vocabulary import Mode
@@ -15,9 +15,8 @@ GIB = 1024**3
 PLAN = plan(mode_plan(Mode.DRAFT, fits=False, short_bytes=3 * GIB), Mode.OFF)
 
 
-def off(**changes: Any) -> OffBaseline:
-    good: dict[str, Any] = {"key": PLAN.baseline_key, "tpot_mean": "30ms", "running_requests": 16, "at": NOW}
-    return OffBaseline(**(good | changes))
+def off(key: str = PLAN.baseline_key) -> OffBaseline:
+    return off_baseline(key=key)
 
 
 def observed(**changes: Any) -> ObservedStatus:
@@ -81,19 +80,26 @@ def test_what_was_not_measured_is_not_shown(a_measurement: Measurement) -> None:
 
 
 @pytest.mark.parametrize(
-    ("baseline", "mode", "running", "speedup"),
+    ("baseline", "mode", "running", "source"),
     [
-        pytest.param(off(), Mode.DRAFT, 16.0, "1.50", id="against the baseline at the same load"),
-        pytest.param(None, Mode.DRAFT, 16.0, None, id="no baseline: no speed-up"),
-        pytest.param(off(key="other"), Mode.DRAFT, 16.0, None, id="the baseline of another model says nothing"),
-        pytest.param(off(), Mode.DRAFT, 64.0, None, id="at another load it says nothing"),
+        pytest.param(off(), Mode.QUANTIZED_DRAFT, 16.0, "recorded baseline", id="the baseline at the same load"),
+        pytest.param(None, Mode.DRAFT, 16.0, "prediction", id="no baseline"),
+        pytest.param(off(key="other"), Mode.DRAFT, 16.0, "prediction", id="the baseline of another model says nothing"),
+        pytest.param(off(), Mode.DRAFT, 64.0, "prediction", id="at another load it says nothing"),
         pytest.param(off(), Mode.OFF, 16.0, None, id="Off is the baseline itself"),
     ],
 )
-def test_speedup(baseline: OffBaseline | None, mode: Mode, running: float, speedup: str | None) -> None:
+def test_speedup(baseline: OffBaseline | None, mode: Mode, running: float, source: str | None) -> None:
     seen = observed_status(PLAN, measurement(mode=mode, slow=window(running_requests=running)), baseline)
     assert seen is not None
-    assert (seen.speedup, seen.speedup_source) == (speedup, "recorded baseline" if speedup else None)
+    assert seen.speedup_source == source
+    assert (seen.speedup is None) is (source is None)
+
+
+def test_a_speedup_comes_with_its_interval() -> None:
+    seen = observed_status(PLAN, measurement(slow=window()), off())
+    assert seen is not None
+    assert (seen.speedup_low, seen.speedup, seen.speedup_high) == ("1.43", "1.50", "1.58")
 
 
 def test_without_drafts_and_requests_there_are_no_rates() -> None:

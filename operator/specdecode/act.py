@@ -1,4 +1,6 @@
-"""Server-side apply of the chosen mode's objects, and nothing else. Whole objects, one field manager."""
+"""Server-side apply of the chosen mode's objects, removal of what it no longer needs, and nothing else. Whole objects,
+one field manager.
+"""
 
 from specdecode.errors import ForbiddenError, RefusedError
 from specdecode.kube import Body, Kube, path_of
@@ -10,28 +12,35 @@ from specdecode.status import OWNERSHIP_CONFLICT, ApplyFailure
 async def foreign_object(kube: Kube, objects: Objects, uid: str, *, live_deployment: Body | None) -> str | None:
     """Name of an object that stands where one of ours should and is not ours, if there is one.
 
-    The Deployment was read by the caller.
+    The main Deployment was read by the caller. The control arm is not looked at: one that somebody else is in the way
+    of is not wanted.
     """
-    for wanted in objects.all():
-        metadata = wanted["metadata"]
-        live = live_deployment if wanted["kind"] == "Deployment" else await kube.find(path_of(wanted))
+    for wanted in objects.without_arms():
+        live = await kube.find(path_of(wanted))
         if live is not None and not is_controlled_by(live["metadata"], uid):
-            return f"{wanted['kind']} {metadata['namespace']}/{metadata['name']}"
+            return _name(wanted)
+    if live_deployment is not None and not is_controlled_by(live_deployment["metadata"], uid):
+        return _name(objects.deployment)
     return None
 
 
-async def apply_objects(kube: Kube, objects: Objects, *, live_deployment: Body | None) -> None:
-    """Apply all objects; the Deployment, as read by the caller, must not have changed since. Raises ClusterError."""
-    for wanted in objects.all():
-        body = dict(wanted)
-        if wanted["kind"] == "Deployment" and live_deployment is not None:
-            live = live_deployment["metadata"]
-            body["metadata"] = {
-                **wanted["metadata"],
-                "uid": live["uid"],
-                "resourceVersion": live["resourceVersion"],
-            }
-        await kube.apply(body)
+def _name(body: Body) -> str:
+    return f"{body['kind']} {body['metadata']['namespace']}/{body['metadata']['name']}"
+
+
+async def apply_deployment(kube: Kube, wanted: Body, live: Body | None) -> None:
+    """Apply one Deployment, which must not have changed since it was read as `live`. Raises ClusterError."""
+    if live is not None:
+        identity = {field: live["metadata"][field] for field in ("uid", "resourceVersion")}
+        wanted = {**wanted, "metadata": {**wanted["metadata"], **identity}}
+    await kube.apply(wanted)
+
+
+async def apply_main(kube: Kube, objects: Objects, *, live_deployment: Body | None) -> None:
+    """Apply all objects but the control arm; the main Deployment as read by the caller. Raises ClusterError."""
+    for wanted in objects.without_arms():
+        await kube.apply(wanted)
+    await apply_deployment(kube, objects.deployment, live_deployment)
 
 
 def failure_of(error: RefusedError | ForbiddenError, objects: Objects) -> ApplyFailure:

@@ -20,11 +20,13 @@ from specdecode.api.resource import (
 from specdecode.api.status import ConditionType, RollbackStatus, SpecDecodeDeploymentStatus
 from specdecode.api.vocabulary import Mode
 from specdecode.calibrate import Calibrations, calibrations_for, next_calibrations
+from specdecode.control import ControlArm
 from specdecode.decide.baseline import next_baseline
+from specdecode.decide.breaker import ALONE, Fleet, held
 from specdecode.decide.decide import Situation, decide
-from specdecode.decide.decision import Decision
+from specdecode.decide.decision import Decision, Step
 from specdecode.decide.facts import Availability, Cluster, Measurement, PodFact
-from specdecode.decide.settle import is_settled
+from specdecode.decide.settled import is_settled
 from specdecode.drift import covers
 from specdecode.engine.models import ModelFacts
 from specdecode.manifests.build import Objects, Options, build, latched
@@ -61,6 +63,12 @@ class Seen:
     measured_at: datetime | None
     failure: ApplyFailure | None
     fast_window_seconds: float
+    control: Mapping[str, Any] | None = None
+    """The Deployment that stands under the name of the control arm's."""
+    control_refusal: str = ""
+    """What the API server said when it refused to take that under this spec."""
+    fleet: Fleet = ALONE
+    """What the other deployments do; asked only once this one wants to step down."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +81,20 @@ class Outcome:
     apply: Objects | None
     """Objects to apply; None: leave everything as it is."""
     decision: Decision | None
+    remove: Mapping[str, Any] | None = None
+    """The Deployment of the control arm, when it is there and no longer wanted."""
+
+    @property
+    def stepped_at(self) -> datetime | None:
+        """When the step down was decided that this outcome takes; None: it takes none."""
+        if self.decision is None or self.decision.step is not Step.DOWN or self.decision.rollback is None:
+            return None
+        return self.decision.rollback.at
 
     @property
     def is_quiet(self) -> bool:
         """Whether nothing has to be written."""
-        return self.apply is None and self.status == self.old
+        return self.apply is None and self.remove is None and self.status == self.old
 
 
 def _does_not_fit(plan: Plan) -> Rejection:
@@ -119,9 +136,11 @@ def _needs_apply(wanted: Objects, seen: Seen) -> bool:
     return not covers(seen.deployment, wanted.deployment)
 
 
-def _wanted(prepared: Prepared, mode: Mode, rollback: RollbackStatus | None) -> Objects | None:
+def _wanted(
+    prepared: Prepared, mode: Mode, rollback: RollbackStatus | None, main: Mapping[str, Any] | None, arm: ControlArm
+) -> Objects | None:
     objects = prepared.objects.get(mode)
-    return None if objects is None else latched(objects, rollback)
+    return None if objects is None else arm.beside(latched(objects, rollback), main)
 
 
 def _is_blocked(failure: ApplyFailure | None) -> bool:
@@ -168,7 +187,7 @@ def _calibration(prepared: Prepared, visit: Visit, mode: Mode, judged_at: dateti
     )
 
 
-def _visit(prepared: Prepared, seen: Seen, now: datetime) -> Visit:
+def _visit(prepared: Prepared, seen: Seen, arm: ControlArm, now: datetime) -> Visit:
     """One look, before anything is decided."""
     metadata, old = read_metadata(seen.body), read_status(seen.body)
     child = None if seen.deployment is None else child_of(seen.deployment, metadata.uid)
@@ -177,10 +196,11 @@ def _visit(prepared: Prepared, seen: Seen, now: datetime) -> Visit:
         old=old,
         now=now,
         spec_hash=prepared.resource.spec_hash if prepared.resource else None,
-        cluster=Cluster(child, seen.pods),
+        cluster=Cluster(child, seen.pods, arm.child),
         measurement=seen.measurement,
         is_paused=metadata.is_paused,
         fast_window_seconds=seen.fast_window_seconds,
+        has_measured=seen.measured_at is not None,
         plan=prepared.plan,
         refusal=prepared.refusal,
         failure=seen.failure,
@@ -190,23 +210,32 @@ def _visit(prepared: Prepared, seen: Seen, now: datetime) -> Visit:
     )
 
 
+def _outcome(visit: Visit, decision: Decision, wanted: Objects | None, arm: ControlArm) -> Outcome:
+    """What is to be written; nothing to the objects while they are to be left alone."""
+    apply, remove = None, None
+    if wanted is not None and not visit.is_paused and not _is_blocked(visit.failure):
+        apply = wanted if not visit.is_applied or arm.needs_apply(wanted) else None
+        remove = arm.surplus(wanted)
+    return Outcome(visit.metadata, visit.old, next_status(visit), apply, decision, remove)
+
+
 def judge(prepared: Prepared, seen: Seen, now: datetime) -> Outcome:
     """What should be, from what was read. Pure.
 
     Steps are judged at the time of the measurement, so that a wait after a change counts only what was measured
     after it.
     """
-    visit = _visit(prepared, seen, now)
+    arm = ControlArm(read_metadata(seen.body).uid, seen.control, seen.control_refusal)
+    visit = _visit(prepared, seen, arm, now)
     metadata, old = visit.metadata, visit.old
     if prepared.refusal is not None or prepared.resource is None or prepared.plan is None:
         return _refused(visit)
     # The spec was prepared once; status and annotations are this moment's.
     resource = prepared.resource.model_copy(update={"metadata": metadata, "status": old})
     judged_at = seen.measured_at or now
-    decision = decide(
-        Situation(resource, prepared.plan, visit.cluster, seen.measurement, judged_at, seen.fast_window_seconds)
-    )
-    wanted = _wanted(prepared, decision.mode, decision.rollback)
+    situation = Situation(resource, prepared.plan, visit.cluster, seen.measurement, judged_at, seen.fast_window_seconds)
+    decision = held(situation, decide(situation), seen.fleet)
+    wanted = _wanted(prepared, decision.mode, decision.rollback, seen.deployment, arm)
     is_applied = wanted is not None and not _needs_apply(wanted, seen)
     window_seconds = resource.window_seconds
     baseline = next_baseline(
@@ -224,6 +253,6 @@ def judge(prepared: Prepared, seen: Seen, now: datetime) -> Outcome:
         failure=_still_true(seen.failure, wanted),
         baseline=baseline,
         observed=observed_status(prepared.plan, seen.measurement, baseline.off if baseline else None),
+        control_problem=arm.problem(prepared.objects[decision.mode]) if decision.mode in prepared.objects else "",
     )
-    is_left_alone = visit.is_paused or is_applied or _is_blocked(visit.failure)
-    return Outcome(metadata, old, next_status(visit), None if is_left_alone else wanted, decision)
+    return _outcome(visit, decision, wanted, arm)

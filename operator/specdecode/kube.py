@@ -7,7 +7,7 @@ own, and nothing is retried here: the work queue retries, and applying again is 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -139,6 +139,17 @@ class Kube:
     async def _apply(self, path: str, body: Body) -> Body:
         query = {"fieldManager": FIELD_MANAGER, "force": "true"}
         return await self._request("PATCH", path, query=query, body=body, content_type=_APPLY)
+
+    async def delete(self, body: Body) -> None:
+        """Delete exactly this object, as it was read; what it owns follows. One that is gone already is no error."""
+        options = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": "Background",
+            "preconditions": {"uid": body["metadata"]["uid"]},
+        }
+        with suppress(NotFoundError):
+            await self._request("DELETE", path_of(body), body=options)
 
     async def create_event(self, body: Body) -> None:
         """Create an Event. Its name is deterministic, so a second attempt is no second Event."""

@@ -12,7 +12,9 @@ import logging
 import os
 from datetime import UTC, datetime
 
+from specdecode.api.resource import read_status
 from specdecode.api.vocabulary import GROUP, PLURAL, VERSION
+from specdecode.decide.facts import Availability, Measurement
 from specdecode.engine.version import EngineVersion
 from specdecode.errors import ClusterError, ConflictError, ForbiddenError, NotFoundError, SettingsError
 from specdecode.handlers import watch
@@ -21,9 +23,10 @@ from specdecode.library import Library
 from specdecode.lookup.find import Sources
 from specdecode.manifests.build import Options
 from specdecode.observe.cluster import child_of
-from specdecode.observe.measure import Subject, measure, subject_of
-from specdecode.observe.prometheus import Answer, PrometheusClient, Samples
+from specdecode.observe.measure import Observer
+from specdecode.observe.prometheus import Answer, Failure, Past, PrometheusClient
 from specdecode.observe.queries import FAST_WINDOW_SCRAPES
+from specdecode.observe.subject import Subject, subject_of
 from specdecode.reconcile import Measured, Reconciler
 from specdecode.settings import Settings
 from specdecode.store import Key, Store
@@ -31,6 +34,9 @@ from specdecode.telemetry import Health, Metrics, serve
 from specdecode.workqueue import WorkQueue
 
 logger = logging.getLogger("specdecode")
+
+_NOT_MEASURABLE = Measurement(Availability.NO_DATA, "nothing runs in a known mode that could be measured")
+"""Not the same as not measured yet, which says nothing about what runs."""
 
 
 def utc_now() -> datetime:
@@ -47,8 +53,16 @@ class _Counted:
 
     async def query(self, promql: str, *, at: datetime) -> Answer:
         answer = await self._client.query(promql, at=at)
-        self._metrics.queries.labels("answered" if isinstance(answer, Samples) else "failed").inc()
+        self._count(answer)
         return answer
+
+    async def query_range(self, promql: str, *, start: float, end: float, step_seconds: float) -> Past:
+        answer = await self._client.query_range(promql, start=start, end=end, step_seconds=step_seconds)
+        self._count(answer)
+        return answer
+
+    def _count(self, answer: Answer | Past) -> None:
+        self._metrics.queries.labels("failed" if isinstance(answer, Failure) else "answered").inc()
 
 
 class Operator:
@@ -61,12 +75,24 @@ class Operator:
         self.metrics = Metrics()
         self.health = Health(tick_limit_seconds=3 * settings.evaluation_interval_seconds + 60)
         self._kube = kube
-        self._prometheus = _Counted(prometheus, self.metrics)
+        self._observer = Observer(
+            _Counted(prometheus, self.metrics),
+            scrape_interval_seconds=settings.scrape_interval_seconds,
+            namespaces=settings.namespaces,
+        )
         fast_window_seconds = FAST_WINDOW_SCRAPES * settings.scrape_interval_seconds
         options = Options(pod_monitor=settings.pod_monitor)
         sources = Sources(models_directory=settings.models_directory, is_hub_allowed=settings.hub)
         library = Library.over(sources, self.queue.add)
-        self.reconciler = Reconciler(self.store, kube, self.metrics, options, library, fast_window_seconds)
+        self.reconciler = Reconciler(
+            self.store,
+            kube,
+            self.metrics,
+            options,
+            library,
+            fast_window_seconds,
+            max_namespace_steps=settings.max_steps_per_namespace,
+        )
         self._lagging: dict[Key, str] = {}
 
     async def visit(self, key: Key) -> bool:
@@ -104,26 +130,31 @@ class Operator:
         child = child_of(entry.deployment, entry.body["metadata"]["uid"])
         if child.mode is None:
             return None
-        return subject_of(prepared.resource, child.mode, EngineVersion.parse(prepared.plan.engine_version))
+        # The spec was prepared once; status is this moment's.
+        resource = prepared.resource.model_copy(update={"status": read_status(entry.body)})
+        return subject_of(resource, child.mode, EngineVersion.parse(prepared.plan.engine_version))
 
     async def tick(self) -> None:
         """Measure every resource at one instant, then visit each."""
         now = utc_now()
         subjects = [subject for key in self.store.known() if (subject := self._subject(key)) is not None]
-        measurements = await measure(
-            self._prometheus,
-            subjects,
-            now=now,
-            scrape_interval_seconds=self.settings.scrape_interval_seconds,
-            namespaces=self.settings.namespaces,
-        )
+        measurements = await self._observer.tick(subjects, now)
+        if self._observer.problem:
+            logger.warning("%s; the judgement goes on without", self._observer.problem)
         for key in self.store.known():
-            measurement = measurements.get(key)
-            # What was not measured at this tick must not be judged by what was measured at an earlier one.
-            self.reconciler.memory(key).measured = Measured() if measurement is None else Measured(measurement, now)
+            self._keep(key, measurements.get(key), now)
             self.queue.add(key)
         self.metrics.resources.set(len(self.store.known()))
         self.health.tick()
+
+    def _keep(self, key: Key, measurement: Measurement | None, now: datetime) -> None:
+        """What was not measured at this tick must not be judged by what was measured at an earlier one."""
+        memory = self.reconciler.memory(key)
+        if measurement is not None:
+            memory.measured = Measured(measurement, now)
+        elif memory.prepared is not None:
+            memory.measured = Measured(_NOT_MEASURABLE, now)
+        # else: it was not visited yet, and nothing is known of it that could be measured.
 
     async def evaluate(self) -> None:
         """Tick for ever."""

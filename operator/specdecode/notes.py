@@ -1,12 +1,14 @@
 """Transitions worth an Event: computed from the old and the new status, so that nothing is said twice. Pure."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from specdecode.api.resource import Metadata, digest
 from specdecode.api.status import Condition, ConditionStatus, ConditionType, Helped, SpecDecodeDeploymentStatus, rfc3339
 from specdecode.api.vocabulary import API_VERSION, KIND
+from specdecode.decide.breaker import HELD
 
 _WARNINGS = frozenset({"RolledBack", "Recommended"})
 
@@ -19,6 +21,12 @@ class Note:
     message: str
     is_warning: bool
     at: datetime
+    is_finding: bool = False
+    """It may come and go: not said again within an hour."""
+
+
+REPEATED_AFTER = timedelta(hours=1)
+"""For findings."""
 
 
 def _flipped(old: SpecDecodeDeploymentStatus, new: SpecDecodeDeploymentStatus, kind: ConditionType) -> Condition | None:
@@ -55,11 +63,24 @@ def _is_blindness(old: SpecDecodeDeploymentStatus, metrics: Condition) -> bool:
     return metrics.reason == "Unreachable" or (metrics.reason == "NoData" and had_data)
 
 
+def _finding_notes(old: SpecDecodeDeploymentStatus, new: SpecDecodeDeploymentStatus, now: datetime) -> list[Note]:
+    """Findings that appear. That a step is held is told by the condition already."""
+    known = {finding.reason for finding in old.findings} | HELD
+    return [
+        Note(finding.reason, finding.message, is_warning=False, at=now, is_finding=True)
+        for finding in new.findings
+        if finding.reason not in known
+    ]
+
+
 def _condition_notes(old: SpecDecodeDeploymentStatus, new: SpecDecodeDeploymentStatus, now: datetime) -> list[Note]:
     notes = []
     stalled = _flipped(old, new, ConditionType.STALLED)
     if stalled is not None and stalled.status is ConditionStatus.TRUE:
         notes.append(Note(stalled.reason, stalled.message, is_warning=True, at=now))
+    speculation = _flipped(old, new, ConditionType.SPECULATION_ACTIVE)
+    if speculation is not None and speculation.reason in HELD:
+        notes.append(Note(speculation.reason, speculation.message, is_warning=True, at=now))
     metrics = _flipped(old, new, ConditionType.METRICS_AVAILABLE)
     if metrics is not None and _is_blindness(old, metrics):
         notes.append(Note("MetricsUnavailable", metrics.message, is_warning=True, at=now))
@@ -74,7 +95,16 @@ def _condition_notes(old: SpecDecodeDeploymentStatus, new: SpecDecodeDeploymentS
 def transitions(old: SpecDecodeDeploymentStatus, new: SpecDecodeDeploymentStatus, now: datetime) -> tuple[Note, ...]:
     """What happened between two statuses, worst news first."""
     notes = [note for note in (_history_note(old, new), _helped_note(old, new, now)) if note is not None]
-    return tuple(notes + _condition_notes(old, new, now))
+    return tuple(notes + _condition_notes(old, new, now) + _finding_notes(old, new, now))
+
+
+def worth_telling(notes: Iterable[Note], told: Mapping[str, datetime]) -> tuple[Note, ...]:
+    """The notes without findings that were told a short time ago; `told` is when each finding last was, by reason."""
+    return tuple(
+        note
+        for note in notes
+        if not note.is_finding or note.reason not in told or note.at - told[note.reason] >= REPEATED_AFTER
+    )
 
 
 def event_body(metadata: Metadata, note: Note) -> dict[str, Any]:

@@ -9,19 +9,23 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from specdecode.act import apply_objects, failure_of, foreign_object, ownership_conflict
-from specdecode.api.resource import Rejection, parse
-from specdecode.api.vocabulary import API_VERSION, KIND
+from specdecode.act import apply_deployment, apply_main, failure_of, foreign_object, ownership_conflict
+from specdecode.api.resource import Rejection, parse, read_status
+from specdecode.api.status import SpecDecodeDeploymentStatus
+from specdecode.api.vocabulary import API_VERSION, KIND, Arm
 from specdecode.calibrate import own_calibration
-from specdecode.decide.decision import Step
+from specdecode.decide.breaker import ALONE, Fleet, wants_to_step
+from specdecode.decide.decision import Reason
 from specdecode.decide.facts import Availability, Measurement
 from specdecode.errors import ForbiddenError, NotFoundError, RefusedError
+from specdecode.fleet import Ledger, Standing, standing_of
 from specdecode.judge import Outcome, Prepared, Seen, judge, prepare
 from specdecode.kube import Body, Kube, object_path, resource_path
 from specdecode.library import Learned, Library
 from specdecode.lookup.find import Wanted, wanted_models
 from specdecode.manifests.build import Objects, Options
-from specdecode.notes import event_body, transitions
+from specdecode.manifests.names import deployment_name
+from specdecode.notes import event_body, transitions, worth_telling
 from specdecode.status import OWNERSHIP_CONFLICT, ApplyFailure
 from specdecode.store import Entry, Key, Store, without_managed_fields
 from specdecode.telemetry import Metrics
@@ -66,6 +70,10 @@ class Memory:
     prepared: Prepared | None = None
     measured: Measured = field(default_factory=Measured)
     failure: ApplyFailure | None = None
+    control_refusal: str = ""
+    """What the API server said when it refused the control arm of this generation. It is not asked again."""
+    told: dict[str, datetime] = field(default_factory=dict)
+    """When a finding was last told by an Event."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +84,15 @@ class Look:
     entry: Entry
     body: Body
     deployment: Body | None
+    control: Body | None
     now: datetime
+    is_live: bool = False
+    """Whether it was read for this visit: what follows from it is written."""
+
+    @classmethod
+    def at_store(cls, key: Key, entry: Entry, body: Body, now: datetime) -> "Look":
+        """What the watch has said."""
+        return cls(key, entry, body, entry.deployment, entry.control, now)
 
 
 class Reconciler:
@@ -90,6 +106,7 @@ class Reconciler:
         options: Options,
         library: Library,
         fast_window_seconds: float,
+        max_namespace_steps: int = 5,
     ) -> None:
         self._store = store
         self._kube = kube
@@ -98,6 +115,9 @@ class Reconciler:
         self._library = library
         self._fast_window_seconds = fast_window_seconds
         self._memories: dict[Key, Memory] = {}
+        self._ledger = Ledger(max_namespace_steps)
+        self._held: set[Key] = set()
+        """Deployments that the circuit breaker keeps in their mode."""
 
     def memory(self, key: Key) -> Memory:
         """What is remembered of a resource."""
@@ -107,6 +127,7 @@ class Reconciler:
         """A resource is gone; its children are collected by their owner references."""
         self._memories.pop(key, None)
         self._metrics.forget(*key)
+        self._show_held(key, is_held=False)
 
     def prepared(self, key: Key, body: Body, now: datetime) -> Prepared:
         """Plan and objects of a resource, computed again only when something is new to them."""
@@ -114,6 +135,7 @@ class Reconciler:
         is_new = memory.prepared is None or memory.identity != identity
         if is_new:
             memory.wanted = _wanted(body)
+            memory.control_refusal = ""
         learned = self._library.ask(key, memory.wanted, now)
         if memory.prepared is None or is_new or memory.learned != learned:
             memory.prepared = prepare(body, self._options, learned.models, learned.awaited)
@@ -126,12 +148,43 @@ class Reconciler:
         if entry is None or entry.body is None:
             self.forget(key)
             return
-        outcome = self._judge(Look(key, entry, entry.body, entry.deployment, now))
+        outcome = self._judge(Look.at_store(key, entry, entry.body, now))
         self._show(key, outcome)
         if not outcome.is_quiet:
             await self._visit_live(key, entry, now)
 
     def _judge(self, look: Look) -> Outcome:
+        """The outcome of a look; whoever wants to step down is held against all the others first."""
+        outcome = self._judged(look, ALONE)
+        if outcome.stepped_at is None:
+            return outcome
+        outcome = self._judged(look, self._fleet(look))
+        if look.is_live and outcome.stepped_at is not None:
+            self._ledger.decided(look.key, outcome.stepped_at)
+        return outcome
+
+    def _fleet(self, look: Look) -> Fleet:
+        """All deployments as this one sees them. They are judged anew once per measurement, and only when it counts."""
+        moment = self.memory(look.key).measured.at or look.now
+        if self._ledger.is_due(moment):
+            self._ledger.survey(moment, [self._standing(key, look.now) for key in self._store.known()])
+        return self._ledger.fleet(look.key, moment)
+
+    def _standing(self, key: Key, now: datetime) -> Standing:
+        """How one deployment stands. One that cannot be judged, or was not prepared yet, wants nothing."""
+        entry = self._store.entry(key)
+        assert entry is not None
+        assert entry.body is not None, "the store knows it"
+        decision = None
+        if self.memory(key).prepared is not None:
+            try:
+                decision = self._judged(Look.at_store(key, entry, entry.body, now), ALONE).decision
+            except Exception:
+                logger.exception("this is a bug; its own visit meets it too", extra={"object": "/".join(key)})
+        wants = decision is not None and wants_to_step(decision)
+        return standing_of(key, read_status(entry.body), wants_to_step=wants)
+
+    def _judged(self, look: Look, fleet: Fleet) -> Outcome:
         memory = self.memory(look.key)
         seen = Seen(
             body=look.body,
@@ -142,6 +195,9 @@ class Reconciler:
             measured_at=memory.measured.at,
             failure=memory.failure,
             fast_window_seconds=self._fast_window_seconds,
+            control=look.control,
+            control_refusal=memory.control_refusal,
+            fleet=fleet,
         )
         return judge(self.prepared(look.key, look.body, look.now), seen, look.now)
 
@@ -153,12 +209,22 @@ class Reconciler:
             return
         if body["metadata"].get("deletionTimestamp"):
             return
-        deployment = await self._kube.find(object_path("apps/v1", "deployments", *key))
-        look = Look(key, entry, body, deployment, now)
+        deployment = await self._deployment(key, Arm.MAIN)
+        control = await self._deployment(key, Arm.CONTROL) if self._has_control(key, entry, body, now) else None
+        look = Look(key, entry, body, deployment, control, now, is_live=True)
         outcome = self._judge(look)
         if outcome.apply is not None:
             outcome = await self._without_conflict(look, outcome, outcome.apply)
         await self._write(look, outcome)
+
+    async def _deployment(self, key: Key, arm: Arm) -> Body | None:
+        namespace, name = key
+        return await self._kube.find(object_path("apps/v1", "deployments", namespace, deployment_name(name, arm)))
+
+    def _has_control(self, key: Key, entry: Entry, body: Body, now: datetime) -> bool:
+        """Whether a control arm is there or may be wanted."""
+        objects = self.prepared(key, body, now).objects.values()
+        return entry.control is not None or any(each.control is not None for each in objects)
 
     async def _without_conflict(self, look: Look, outcome: Outcome, wanted: Objects) -> Outcome:
         """The same outcome, unless an object of somebody else stands in the way, or no longer does."""
@@ -176,30 +242,53 @@ class Reconciler:
 
     async def _write(self, look: Look, outcome: Outcome) -> None:
         subject = {"object": "/".join(look.key)}
-        version = look.body["metadata"]["resourceVersion"]
+        before, version = outcome.old, look.body["metadata"]["resourceVersion"]
         if outcome.status != outcome.old:
             version = await self._write_status(outcome, version)
             self._count(look.key, outcome)
         if outcome.apply is not None:
-            await self._apply(look, outcome, outcome.apply, version)
+            outcome = await self._apply(look, outcome, version)
             logger.info("applied mode %s", outcome.status.mode, extra=subject)
-        for note in transitions(outcome.old, outcome.status, look.now):
-            logger.info("%s: %s", note.reason, note.message, extra=subject)
-            await self._kube.create_event(event_body(outcome.metadata, note))
+        if outcome.remove is not None:
+            await self._kube.delete(dict(outcome.remove))
+            logger.info("removed the control replica", extra=subject)
+        await self._tell(look, outcome, before)
 
-    async def _apply(self, look: Look, outcome: Outcome, wanted: Objects, version: str) -> None:
+    async def _tell(self, look: Look, outcome: Outcome, before: SpecDecodeDeploymentStatus) -> None:
+        told = self.memory(look.key).told
+        for note in worth_telling(transitions(before, outcome.status, look.now), told):
+            logger.info("%s: %s", note.reason, note.message, extra={"object": "/".join(look.key)})
+            await self._kube.create_event(event_body(outcome.metadata, note))
+            told[note.reason] = note.at
+
+    async def _apply(self, look: Look, outcome: Outcome, version: str) -> Outcome:
         """Apply; when the API server refuses, say so in status. The decision itself stands."""
-        memory = self.memory(look.key)
+        memory, control = self.memory(look.key), outcome.apply.control if outcome.apply else None
+        if control is not None:
+            try:
+                await apply_deployment(self._kube, control, look.control)
+            except (RefusedError, ForbiddenError) as error:
+                # Before anything else, so that the main arm never gives a replica away for nothing.
+                memory.control_refusal = f"{error}; it is tried again when the spec changes"
+                outcome, version = await self._said(look, outcome, version)
+        if outcome.apply is None:
+            return outcome
         try:
-            await apply_objects(self._kube, wanted, live_deployment=look.deployment)
+            await apply_main(self._kube, outcome.apply, live_deployment=look.deployment)
         except (RefusedError, ForbiddenError) as error:
-            memory.failure = failure_of(error, wanted)
-            again = self._judge(replace(look, body={**look.body, "status": outcome.status.to_wire()}))
-            if again.status != outcome.status:
-                await self._write_status(again, version)
+            memory.failure = failure_of(error, outcome.apply)
+            await self._said(look, outcome, version)
             raise
         memory.failure = None
         self._metrics.writes.labels("objects").inc()
+        return outcome
+
+    async def _said(self, look: Look, outcome: Outcome, version: str) -> tuple[Outcome, str]:
+        """The outcome judged again after an answer of the API server, with status written when that changed it."""
+        again = self._judge(replace(look, body={**look.body, "status": outcome.status.to_wire()}))
+        if again.status != outcome.status:
+            version = await self._write_status(again, version)
+        return again, version
 
     async def _write_status(self, outcome: Outcome, version: str) -> str:
         """Write the whole status; returns the new resource version."""
@@ -221,12 +310,14 @@ class Reconciler:
         return str(answer["metadata"]["resourceVersion"])
 
     def _count(self, key: Key, outcome: Outcome) -> None:
-        decision, rollback = outcome.decision, outcome.status.rollback
-        if decision is not None and decision.step is Step.DOWN and rollback is not None:
+        rollback = outcome.status.rollback
+        if outcome.stepped_at is not None and rollback is not None:
             self._metrics.rollbacks.labels(*key, rollback.reason).inc()
 
     def _show(self, key: Key, outcome: Outcome) -> None:
         status, prepared = outcome.status, self.memory(key).prepared
+        decision = outcome.decision
+        self._show_held(key, is_held=decision is not None and decision.reason is Reason.CIRCUIT_BREAKER_OPEN)
         if status.mode is not None:
             self._metrics.show_mode(*key, status.mode)
         plan = prepared.plan if prepared is not None else None
@@ -236,3 +327,7 @@ class Reconciler:
         own = (own_calibration(status.spec_hash, rung, status.calibration) for rung in plan.ladder)
         planned = {rung.mode: rung.kv_cache_bytes_per_gpu for rung in plan.ladder}
         self._metrics.show_kv_cache(*key, planned, tuple(entry for entry in own if entry is not None))
+
+    def _show_held(self, key: Key, *, is_held: bool) -> None:
+        (self._held.add if is_held else self._held.discard)(key)
+        self._metrics.circuit_breaker_open.set(bool(self._held))

@@ -50,6 +50,8 @@ class Settings(BaseSettings):
     """Whether models that neither the spec nor the catalogue knows may be looked up on the model hub."""
     models_directory: Path | None = None
     """Directory with checkpoints, as the engines see it below /models: such models are looked up there first."""
+    max_steps_per_namespace: Annotated[int, Field(ge=1, le=1000)] = 5
+    """Steps down that the deployments of one namespace may take within ten minutes; more wait."""
     log_format: LogFormat = LogFormat.TEXT
     """text or json."""
     workers: Annotated[int, Field(ge=1, le=64)] = 8

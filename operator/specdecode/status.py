@@ -21,8 +21,10 @@ from specdecode.api.status import (
     SpecDecodeDeploymentStatus,
 )
 from specdecode.api.vocabulary import Mode
+from specdecode.decide.breaker import HELD
 from specdecode.decide.decision import Decision, Reason, Step
 from specdecode.decide.facts import Availability, Cluster, Measurement
+from specdecode.findings import next_findings
 from specdecode.plan.types import Plan
 from specdecode.summary import plan_status, size_text, worth_writing
 
@@ -65,18 +67,22 @@ class Visit:
     is_paused: bool
     fast_window_seconds: float
     """Four scrapes: what a pod that just became ready may take until it is measured."""
+    has_measured: bool = True
+    """Whether this process has measured, or tried to, since it started."""
     refusal: Rejection | None = None
     """The spec is invalid, or cannot be planned, or does not fit: what runs is left alone."""
     plan: Plan | None = None
     decision: Decision | None = None
     """None exactly when refused."""
     is_applied: bool = False
-    """Whether the owned Deployment carries what the decision wants."""
+    """Whether the owned Deployment of the main arm carries what the decision wants."""
     failure: ApplyFailure | None = None
     observed: ObservedStatus | None = None
     baseline: BaselineStatus | None = None
     calibration: tuple[CalibrationStatus, ...] = ()
     selector: str = ""
+    control_problem: str = ""
+    """Why a wanted control replica does not run; empty: it does, or none is wanted."""
 
     @property
     def is_looking_up(self) -> bool:
@@ -87,6 +93,16 @@ class Visit:
     def verdict(self) -> str:
         """What has become of a spec that is not planned."""
         return "waits for its model" if self.is_looking_up else "is refused"
+
+    @property
+    def replicas(self) -> int:
+        """Pods of both arms."""
+        return sum(arm.replicas for arm in (self.cluster.child, self.cluster.control) if arm is not None)
+
+    @property
+    def ready_replicas(self) -> int:
+        """Pods of both arms that answer."""
+        return sum(arm.ready_replicas for arm in (self.cluster.child, self.cluster.control) if arm is not None)
 
     @property
     def running_mode(self) -> Mode | None:
@@ -102,11 +118,13 @@ def _ready(visit: Visit) -> Answer:
         return FALSE, "NotCreated", "the Deployment does not exist yet"
     if child.desired_replicas == 0:
         return TRUE, "ScaledToZero", "no replicas are asked for"
-    counts = f"{child.ready_replicas} of {child.desired_replicas} replicas are ready"
+    control = visit.cluster.control
+    desired_replicas = child.desired_replicas + (control.desired_replicas if control else 0)
+    counts = f"{visit.ready_replicas} of {desired_replicas} replicas are ready"
     is_wanted = visit.is_applied or visit.refusal is not None or visit.is_paused
     if child.is_rolled_out and is_wanted:
         return TRUE, "Serving", f"{counts}, mode {child.mode or 'unknown'}"
-    if child.ready_replicas == 0:
+    if visit.ready_replicas == 0:
         return FALSE, "NoReadyReplica", counts
     return FALSE, "RolloutRunning", counts
 
@@ -130,6 +148,11 @@ def _speculation_of_running(visit: Visit) -> ConditionStatus:
 
 
 def _speculation_when_on(visit: Visit, decision: Decision) -> Answer:
+    status, reason, message = _speculation_if_free(visit, decision)
+    return (status, decision.reason, decision.message) if decision.reason in HELD else (status, reason, message)
+
+
+def _speculation_if_free(visit: Visit, decision: Decision) -> Answer:
     child = visit.cluster.child
     if decision.recommended is not None:
         return TRUE, Reason.STEP_DOWN_RECOMMENDED, decision.message
@@ -139,6 +162,9 @@ def _speculation_when_on(visit: Visit, decision: Decision) -> Answer:
         return TRUE, Reason.ROLLED_BACK, decision.rollback.message
     if decision.reason is Reason.FORCED:
         return TRUE, Reason.FORCED, decision.message
+    is_other = visit.plan is not None and decision.mode is not visit.plan.requested_mode
+    if is_other and not visit.is_paused:
+        return TRUE, Reason.QUALIFYING, f"guard.qualify: {decision.mode} runs first, until what it accepts is known"
     return TRUE, Reason.AS_REQUESTED, f"{decision.mode} runs as requested"
 
 
@@ -168,12 +194,20 @@ def _is_newly_ready(visit: Visit) -> bool:
 
 
 def _metrics_available(visit: Visit) -> Answer:
-    availability = visit.measurement.availability
     child = visit.cluster.child
     if child is None or child.ready_replicas == 0:
         return UNKNOWN, "NothingRuns", "no engine answers that could be measured"
     if visit.refusal is not None:
         return UNKNOWN, "NotJudged", f"while the new spec {visit.verdict}, what runs is left alone and not judged"
+    old = visit.old.condition(ConditionType.METRICS_AVAILABLE)
+    if not visit.has_measured and old is not None:
+        # A restarted process has not asked yet: what its predecessor saw stands, and with it since when it is settled.
+        return old.status, old.reason, old.message
+    return _measured(visit)
+
+
+def _measured(visit: Visit) -> Answer:
+    availability = visit.measurement.availability
     if availability is Availability.MEASURED:
         return TRUE, availability, "acceptance and latency are measured"
     if availability is Availability.NO_TRAFFIC:
@@ -249,8 +283,8 @@ _QUESTIONS = (
 
 
 def _is_restated(old: Condition, answer: Answer) -> bool:
-    """A recommendation is repeated at every tick with fresh numbers; the first wording stands."""
-    return old.reason == answer[1] == Reason.STEP_DOWN_RECOMMENDED
+    """What is repeated at every tick with fresh numbers; the first wording stands."""
+    return old.reason == answer[1] and old.reason in (Reason.STEP_DOWN_RECOMMENDED, Reason.CIRCUIT_BREAKER_OPEN)
 
 
 def _condition(visit: Visit, kind: ConditionType, answer: Answer) -> Condition:
@@ -295,6 +329,8 @@ def _new_entry(visit: Visit, decision: Decision) -> HistoryEntry | None:
         action = _ACTIONS.get(decision.reason, "Rearmed")
         old_mode = visit.old.rollback.to
         to_mode = decision.mode
+    elif decision.reason is Reason.QUALIFIED:
+        action, old_mode, to_mode = "Qualified", Mode.DRAFT, decision.mode
     elif decision.recommended is not None and not _was_recommended(visit.old):
         action, old_mode, to_mode = "Recommended", decision.mode, decision.recommended
     else:
@@ -344,6 +380,7 @@ def _decided(visit: Visit, decision: Decision) -> dict[str, object]:
         "exoneration": _exoneration(visit, decision),
         "acknowledged_retry": decision.acknowledged_retry or visit.old.acknowledged_retry,
         "history": _history(visit, decision),
+        "findings": next_findings(visit.old, decision, visit.spec_hash, visit.control_problem, now=visit.now),
         "baseline": visit.baseline,
         "calibration": visit.calibration,
     }
@@ -351,12 +388,11 @@ def _decided(visit: Visit, decision: Decision) -> dict[str, object]:
 
 def next_status(visit: Visit) -> SpecDecodeDeploymentStatus:
     """The status after this visit."""
-    child = visit.cluster.child
     observed = visit.observed if worth_writing(visit.old.observed, visit.observed) else visit.old.observed
     changes: dict[str, object] = {
         "observed_generation": visit.metadata.generation,
-        "replicas": child.replicas if child else 0,
-        "ready_replicas": child.ready_replicas if child else 0,
+        "replicas": visit.replicas,
+        "ready_replicas": visit.ready_replicas,
         "selector": visit.selector,
         "plan": plan_status(visit.plan, visit.spec_hash, visit.calibration) if visit.plan else visit.old.plan,
         "observed": observed,

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from specdecode.api.vocabulary import LABEL_DEPLOYMENT
+from specdecode.api.vocabulary import LABEL_ARM, LABEL_DEPLOYMENT, Arm
 from specdecode.decide.facts import PodFact
+from specdecode.manifests.names import deployment_name
 from specdecode.observe.cluster import pod_fact
 
 Key = tuple[str, str]
@@ -22,9 +23,12 @@ class Entry:
     body: dict[str, Any] | None = None
     """The resource as the watch sent it, without managedFields."""
     deployment: dict[str, Any] | None = None
-    """The owned Deployment."""
+    """The owned Deployment of the main arm."""
+    control: dict[str, Any] | None = None
+    """The owned Deployment of the control arm."""
     services: set[str] = field(default_factory=set)
     pods: dict[str, PodFact] = field(default_factory=dict)
+    """Of the main arm."""
 
 
 def without_managed_fields(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,10 +78,14 @@ class Store:
 
     def put_deployment(self, body: Mapping[str, Any], *, is_deleted: bool) -> Key | None:
         """An owned Deployment was added, changed or deleted."""
-        key = owner_key(body)
-        if key is None or body["metadata"]["name"] != key[1]:
+        key, name = owner_key(body), body["metadata"]["name"]
+        if key is None or name not in (deployment_name(key[1], arm) for arm in Arm):
             return None
-        self._entries.setdefault(key, Entry()).deployment = None if is_deleted else without_managed_fields(body)
+        entry, stored = self._entries.setdefault(key, Entry()), None if is_deleted else without_managed_fields(body)
+        if name == deployment_name(key[1]):
+            entry.deployment = stored
+        else:
+            entry.control = stored
         self._drop_if_empty(key)
         return key
 
@@ -96,9 +104,9 @@ class Store:
         return key
 
     def put_pod(self, body: Mapping[str, Any], *, is_deleted: bool) -> Key | None:
-        """A pod of an engine was added, changed or deleted."""
+        """A pod of an engine was added, changed or deleted. Nobody waits for those of the control arm."""
         key = owner_key(body)
-        if key is None:
+        if key is None or body["metadata"]["labels"].get(LABEL_ARM) == Arm.CONTROL:
             return None
         pods = self._entries.setdefault(key, Entry()).pods
         name = body["metadata"]["name"]

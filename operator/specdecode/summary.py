@@ -8,13 +8,11 @@ from specdecode.api.status import (
     LedgerLineStatus,
     ModePlanStatus,
     ObservedStatus,
-    OffBand,
     OffBaseline,
     PlanStatus,
 )
-from specdecode.api.vocabulary import Mode
 from specdecode.calibrate import Calibrations, measured_tokens, own_calibration
-from specdecode.decide.baseline import band_at
+from specdecode.decide.benefit import expected_benefit
 from specdecode.decide.facts import Availability, Histogram, Measurement
 from specdecode.decide.quantiles import quantile_bounds
 from specdecode.decide.wording import bounds_status, duration_text, seconds_in, span
@@ -65,21 +63,14 @@ def bounds_of(histogram: Histogram | None, quantile: float) -> Bounds | None:
     return bounds_status(quantile_bounds(histogram, quantile))
 
 
-def _speedup(tpot: Histogram, mode: Mode, off: OffBand | None) -> str | None:
-    """Mean TPOT without speculation / with it; None without a baseline at this load."""
-    if mode is Mode.OFF or off is None:
-        return None
-    return f"{seconds_in(off.tpot_mean) / tpot.mean_seconds:.2f}"
-
-
 def observed_status(plan: Plan, measurement: Measurement, off: OffBaseline | None) -> ObservedStatus | None:
     """The slow window as status shows it; None unless it was measured."""
     window, mode = measurement.slow, measurement.mode
     if measurement.availability is not Availability.MEASURED or window is None or mode is None:
         return None
     tpot = window.tpot if window.tpot is not None and window.tpot.count > 0 else None
-    comparable = band_at(off, plan.baseline_key, window.running_requests)
-    speedup = None if tpot is None else _speedup(tpot, mode, comparable)
+    benefit = expected_benefit(plan, mode, measurement, off)
+    speedup = None if benefit is None else benefit.speedup
     has_drafts = window.draft_tokens > 0
     return ObservedStatus(
         mode=mode,
@@ -92,8 +83,10 @@ def observed_status(plan: Plan, measurement: Measurement, off: OffBaseline | Non
         ttft_p99=bounds_of(window.ttft, 0.99),
         e2e_p99=bounds_of(window.e2e, 0.99),
         running_requests=round(window.running_requests),
-        speedup=speedup,
-        speedup_source=None if speedup is None else "recorded baseline",
+        speedup=None if speedup is None else f"{speedup.value:.2f}",
+        speedup_low=None if speedup is None else f"{speedup.low:.2f}",
+        speedup_high=None if speedup is None else f"{speedup.high:.2f}",
+        speedup_source=None if benefit is None else benefit.source,
     )
 
 

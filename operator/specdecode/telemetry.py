@@ -69,6 +69,11 @@ class Metrics:
         self.queries = Counter(
             "specdecode_prometheus_query", "Prometheus queries by outcome.", ["outcome"], registry=self.registry
         )
+        self.circuit_breaker_open = Gauge(
+            "specdecode_circuit_breaker_open",
+            "1 while a deployment is held in its mode because many want to step down at once.",
+            registry=self.registry,
+        )
         self.writes = Counter("specdecode_writes", "Write requests by kind.", ["kind"], registry=self.registry)
         self.resources = Gauge("specdecode_resources", "Resources looked after.", registry=self.registry)
         self.watch_lag = Gauge(

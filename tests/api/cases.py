@@ -107,6 +107,9 @@ GOOD = (
     good("the longest window", **{"spec.guard.window": "1h"}),
     good("latency limits", **{"spec.guard.latency": {"tpotP99": "40ms", "ttftP99": "1m30s", "e2eP99": "2h"}}),
     good("a retry with its defaults", **{"spec.guard.retry": {}}),
+    good("a retry after exactly one window", **{"spec.guard.retry": {"after": "5m"}}),
+    good("a false step a year, and a draft that must qualify", **{
+        "spec.guard.daysPerFalseStep": 365, "spec.guard.qualify": True}),
     good("a toleration of every taint", **{"spec.podTemplate.tolerations": [{"operator": "Exists"}]}),
     good("a toleration with seconds", **{"spec.podTemplate.tolerations": [
         {"key": "a", "value": "b", "effect": "NoExecute", "tolerationSeconds": 60}]}),
@@ -188,6 +191,8 @@ _NUMBERS = (
     wrong_type("a floor as a share", "spec.guard.acceptance.offBelowPercent", 0.5, "integer"),
     below("a tolerance of zero points", "spec.guard.acceptance.maxQuantizationDropPoints", 0, 1),
     above("two control replicas", "spec.guard.baseline.controlReplicas", 2, 1),
+    below("a false step every day and more", "spec.guard.daysPerFalseStep", 0, 1),
+    above("no false step for years", "spec.guard.daysPerFalseStep", 366, 365),
     above("retries without end", "spec.guard.retry.maxAttempts", 11, 10),
     below("no retry at all", "spec.guard.retry.maxAttempts", 0, 1),
     rule("a utilisation of zero", "must be above 0 and at most 1", **{"spec.engine.gpuMemoryUtilization": "0"}),
@@ -377,6 +382,8 @@ _GUARD = (
         "spec.guard.acceptance": {"offBelowPercent": 70, "reviewBelowPercent": 65}}),
     rule("off above the default review", "offBelowPercent must not exceed", **{
         "spec.guard.acceptance": {"offBelowPercent": 66}}),
+    rule("a retry within the window", "retry.after must not be shorter than window", **{
+        "spec.guard.retry": {"after": "4m"}}),
     rule("a window of 5 s", "window must lie between 10s and 1h", **{"spec.guard.window": "5s"}),
     rule("a window of 2 h", "window must lie between 10s and 1h", **{"spec.guard.window": "2h"}),
     worded("a window without a unit", "spec.guard.window", "300", A_DURATION),

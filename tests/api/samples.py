@@ -60,16 +60,23 @@ STATUS: dict[str, Any] = {
         "e2eP99": {"low": "5s", "high": "10s"},
         "runningRequests": 16,
         "speedup": "1.3",
+        "speedupLow": "1.25",
+        "speedupHigh": "1.36",
         "speedupSource": "baseline",
     },
     "baseline": {
         "off": {
             "key": "0ff0ff0ff0",
-            "tpotMean": "27ms",
-            "tpotP50": {"low": "25ms", "high": "50ms"},
-            "tpotP99": {"low": "25ms", "high": "50ms"},
-            "runningRequests": 15,
-            "at": _AT,
+            "bands": [
+                {
+                    "runningRequests": 15,
+                    "tpotMean": "27ms",
+                    "tpotP50": {"low": "25ms", "high": "50ms"},
+                    "tpotP99": {"low": "25ms", "high": "50ms"},
+                    "stepMean": "26ms",
+                    "at": _AT,
+                }
+            ],
         },
         "draft": {"key": "d4af7d4af7", "acceptanceRatePercent": "74.2", "draftTokens": 20_000, "at": _AT},
     },
@@ -86,6 +93,7 @@ STATUS: dict[str, Any] = {
         "before": _LOAD,
         "after": _LOAD,
     },
+    "findings": [{"reason": "AcceptanceFell", "message": "a sentence", "since": _AT}],
     "exoneration": {"specHash": "703283bf22", "reason": "LatencyOverLimit", "at": _AT},
     "acknowledgedRetry": "2026-11-21",
     "history": [

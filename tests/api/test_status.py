@@ -24,7 +24,8 @@ def test_the_sample_sets_every_field() -> None:
 
 
 def test_nothing_is_written_as_nothing() -> None:
-    assert SpecDecodeDeploymentStatus().to_wire() == {"calibration": [], "history": [], "conditions": []}
+    empty = {name: [] for name in ("calibration", "findings", "history", "conditions")}
+    assert SpecDecodeDeploymentStatus().to_wire() == empty
 
 
 @pytest.mark.parametrize("size", ["", "30Gi", "1.5Mi", "Mi", "30720Mi or so"])

@@ -13,6 +13,8 @@ from builders import (
     histogram,
     measurement,
     mode_plan,
+    off_band,
+    off_baseline,
     plan,
     pod_fact,
     resource,
@@ -29,7 +31,6 @@ from specdecode.api.status import (
     Helped,
     HistoryEntry,
     LoadPoint,
-    OffBaseline,
     RollbackStatus,
     SpecDecodeDeploymentStatus,
 )
@@ -42,9 +43,9 @@ from specdecode.status import Visit, next_status
 QUANTIZED, DRAFT, NGRAM, OFF = Mode.QUANTIZED_DRAFT, Mode.DRAFT, Mode.NGRAM, Mode.OFF
 HASH = resource().spec_hash
 
-COLLAPSED = replace(measurement(), fast=window(seconds=60.0, drafts=800.0, draft_tokens=4000.0, accepted_tokens=40.0))
+COLLAPSED = measurement(fast=window(seconds=60.0, drafts=800.0, draft_tokens=4000.0, accepted_tokens=40.0))
 LOW = window(accepted_tokens=8000.0)
-BELOW_FLOOR = replace(measurement(), slow=LOW, fast=LOW)
+BELOW_FLOOR = measurement(slow=LOW, fast=LOW)
 RECOMMEND = {"spec.guard": {"action": "Recommend"}}
 
 
@@ -101,7 +102,7 @@ def test_a_collapse_becomes_a_latch_with_its_evidence() -> None:
         ),
         pytest.param(situation(measurement=COLLAPSED, child=child(is_ours=False)), Reason.NOT_MEASURED, id="not ours"),
         pytest.param(
-            situation(measurement=COLLAPSED, status=settled_for(59)), Reason.SETTLING, id="not a fast window yet"
+            situation(measurement=COLLAPSED, status=settled_for(29)), Reason.SETTLING, id="not two scrapes yet"
         ),
         pytest.param(
             situation(measurement=BELOW_FLOOR, status=settled_for(299)), Reason.SETTLING, id="not a slow window yet"
@@ -115,9 +116,7 @@ def test_a_collapse_becomes_a_latch_with_its_evidence() -> None:
             id="forced",
         ),
         pytest.param(
-            situation(
-                measurement=replace(COLLAPSED, fast=window(drafts=199.0, draft_tokens=995.0, accepted_tokens=0.0))
-            ),
+            situation(measurement=measurement(fast=window(drafts=199.0, draft_tokens=995.0, accepted_tokens=0.0))),
             Reason.AS_REQUESTED,
             id="199 drafts",
         ),
@@ -165,7 +164,7 @@ def test_must_not_act(at: Situation, reason: Reason) -> None:
         ),
         pytest.param(
             situation(
-                measurement=replace(BELOW_FLOOR, slow=LOW, fast=COLLAPSED.fast),
+                measurement=measurement(slow=LOW, fast=COLLAPSED.fast),
             ),
             NGRAM,
             Reason.ACCEPTANCE_COLLAPSED,
@@ -378,7 +377,7 @@ def remembered(at: Situation, decision: Decision) -> SpecDecodeDeploymentStatus:
 
 
 OFF_IS_FASTER = BaselineStatus(
-    off=OffBaseline(key=plan().baseline_key, tpot_mean="10ms", running_requests=16, at=NOW),
+    off=off_baseline(off_band("10ms")),
     draft=DraftBaseline(key=plan().draft_key, acceptance_rate_percent="75.0", draft_tokens=20_000, at=NOW),
 )
 

@@ -9,8 +9,9 @@ from specdecode.api.status import Condition, ConditionType, SpecDecodeDeployment
 from specdecode.api.vocabulary import Mode
 from specdecode.decide.decision import Reason
 from specdecode.decide.facts import Availability, Measurement
-from specdecode.decide.settle import is_settled, readiness, settled_since
-from specdecode.decide.situation import Situation, Stage
+from specdecode.decide.settle import readiness, window_lengthened
+from specdecode.decide.settled import is_settled, settled_since
+from specdecode.decide.situation import Situation, Stage, View
 
 MODE = Mode.QUANTIZED_DRAFT
 ROLLED_OUT = condition(ConditionType.RECONCILING, "False")
@@ -120,14 +121,14 @@ def test_settled_after_one_whole_window(seconds_ago: float, *, expected: bool) -
             id="first visit",
         ),
         pytest.param(
-            situation(status=rolled_out(59)),
+            situation(status=rolled_out(29)),
             Stage.STARTING,
             Reason.SETTLING,
-            "judged from 2026-11-22T12:04:01Z, one window of 5m",
-            id="not even a fast window since the rollout",
+            "judged from 2026-11-22T12:04:31Z, one window of 5m",
+            id="not even two scrapes since the rollout",
         ),
         pytest.param(
-            situation(status=rolled_out(60)), Stage.FAST, Reason.SETTLING, "judged from", id="one fast window since"
+            situation(status=rolled_out(30)), Stage.FAST, Reason.SETTLING, "judged from", id="two scrapes since"
         ),
         pytest.param(
             situation(status=rolled_out(299), measurement=measurement(slow=window(seconds=600))),
@@ -154,3 +155,11 @@ def test_the_message_stays_the_same_while_it_waits() -> None:
 def test_a_window_without_a_measurement_is_the_one_of_the_guard() -> None:
     nothing = Measurement(Availability.NO_DATA, "no pods")
     assert situation(measurement=nothing, spec={"spec.guard": {"window": "2m"}}).slow_window_seconds == 120
+
+
+def test_a_window_of_less_than_four_scrapes_is_lengthened_and_said_so() -> None:
+    short = View(situation(spec={"spec.guard.window": "30s"}), Mode.QUANTIZED_DRAFT, Stage.SETTLED)
+    finding = window_lengthened(short)
+    assert finding is not None
+    assert "30s is shorter than four scrapes of this cluster; 1m is judged" in finding.message
+    assert window_lengthened(View(situation(), Mode.QUANTIZED_DRAFT, Stage.SETTLED)) is None

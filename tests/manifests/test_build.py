@@ -76,7 +76,7 @@ def test_selector_and_service_select_the_pods() -> None:
     labels = template(objects)["metadata"]["labels"].items()
     assert objects.deployment["spec"]["selector"]["matchLabels"].items() <= labels
     assert objects.service["spec"]["selector"].items() <= labels
-    assert selector_text("llama-70b") == "specdecode.io/arm=main,specdecode.io/deployment=llama-70b"
+    assert selector_text("llama-70b") == "specdecode.io/deployment=llama-70b"
 
 
 @pytest.mark.parametrize(

@@ -31,16 +31,18 @@ def _read(case: str) -> SpecDecodeDeployment:
 
 
 def _plan(resource: SpecDecodeDeployment) -> Plan:
-    """The requested mode alone, with the command line that matters here: the model's."""
+    """The requested mode, with the command line that matters here: the model's; and where a control runs, its own."""
     arguments = (f"--model={resource.spec.model.name}", "--port=8000")
-    return plan(mode_plan(resource.requested_mode, arguments=arguments))
+    has_control = resource.spec.guard.baseline.control_replicas > 0
+    off = (mode_plan(Mode.OFF, arguments=(*arguments, "--max-num-seqs=64")),) if has_control else ()
+    return plan(mode_plan(resource.requested_mode, arguments=arguments), *off)
 
 
 @pytest.mark.parametrize("case", sorted(path.name for path in CASES.iterdir()))
 def test_golden(case: str) -> None:
     resource = _read(case)
     options = MONITOR if case == "pod-monitor" else Options()
-    (objects,) = build(resource, _plan(resource), options).values()
+    objects = build(resource, _plan(resource), options)[resource.requested_mode]
     text = yaml.dump_all(objects.all(), Dumper=_Dumper, sort_keys=False, width=120)
     golden = CASES / case / "expected.yaml"
     if os.environ.get("UPDATE_GOLDEN"):

@@ -13,7 +13,7 @@ import pytest
 
 from specdecode.errors import SettingsError
 from specdecode.observe import prometheus
-from specdecode.observe.prometheus import Answer, Failure, PrometheusClient, Sample, Samples
+from specdecode.observe.prometheus import Answer, Failure, Line, Lines, Past, PrometheusClient, Sample, Samples
 from specdecode.settings import Settings
 
 AT = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
@@ -52,6 +52,61 @@ async def test_nan_and_infinity_are_counted_and_never_numbers() -> None:
     assert answer == Samples((Sample({"pod": "c"}, 0.0),), ({"pod": "a"}, {"pod": "b"}))
     assert isinstance(answer, Samples)
     assert answer.nan_count == 2
+
+
+def matrix(*series: tuple[dict[str, str], list[tuple[float, str]]], **more: Any) -> dict[str, Any]:
+    result = [{"metric": labels, "values": values} for labels, values in series]
+    return {"status": "success", "data": {"resultType": "matrix", "result": result}, **more}
+
+
+async def asked_past(handler: Handler) -> Past:
+    async with PrometheusClient("http://prometheus:9090", transport=httpx.MockTransport(handler)) as client:
+        return await client.query_range("up", start=900.0, end=960.5, step_seconds=15.0)
+
+
+def points(line: Line) -> list[tuple[float, float]]:
+    return list(zip(line.at.tolist(), line.values.tolist(), strict=True))
+
+
+async def test_a_matrix_becomes_lines_of_finite_values() -> None:
+    answer = await asked_past(
+        replying(matrix(({"pod": "a"}, [(900.0, "1"), (915.0, "NaN"), (930.0, "2.5")]), ({"pod": "b"}, [])))
+    )
+    assert isinstance(answer, Lines)
+    assert [(line.labels, points(line)) for line in answer.lines] == [
+        ({"pod": "a"}, [(900.0, 1.0), (930.0, 2.5)]),
+        ({"pod": "b"}, []),
+    ]
+
+
+async def test_the_past_is_asked_for_with_its_ends_and_its_step() -> None:
+    seen: list[httpx.Request] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, json=matrix())
+
+    assert await asked_past(handler) == Lines(())
+    (request,) = seen
+    assert (request.method, str(request.url)) == ("POST", "http://prometheus:9090/api/v1/query_range")
+    form = parse_qs(request.content.decode())
+    assert form == {"query": ["up"], "start": ["900.000"], "end": ["960.500"], "step": ["15.000"], "timeout": ["7s"]}
+
+
+@pytest.mark.parametrize(
+    ("handler", "cause"),
+    [
+        pytest.param(replying(matrix(warnings=["store gateway 3 is down"])), "only in part", id="a partial answer"),
+        pytest.param(replying(vector()), "a vector instead of a matrix", id="a vector"),
+        pytest.param(replying("", 503), "answered 503 with an error page", id="an error page"),
+        pytest.param(raising(httpx.ConnectError("refused")), "cannot be reached", id="refused"),
+        pytest.param(lambda _: httpx.Response(302, headers={"Location": "/"}), "redirects", id="a redirect"),
+    ],
+)
+async def test_a_past_that_cannot_be_read_is_a_failure(handler: Handler, cause: str) -> None:
+    answer = await asked_past(handler)
+    assert isinstance(answer, Failure)
+    assert cause in answer.cause
 
 
 async def test_infos_are_no_warnings() -> None:

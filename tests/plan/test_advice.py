@@ -54,6 +54,7 @@ FACTS = {
 }
 
 
+CONTROL = {"spec.guard": {"baseline": {"controlReplicas": 1}}}
 FP8_OF_V0 = {
     "spec.model.quantization": "fp8",
     "spec.speculation.draft.quantization": "fp8",
@@ -220,10 +221,16 @@ SPEAKS = [
     ),
     pytest.param({}, "MeasureAtProductionTemperature", "not at temperature 0", id="always, with speculation"),
     pytest.param(
-        {"spec.guard": {"baseline": {"controlReplicas": 1}}},
-        "ControlReplicaNotRunning",
-        "does not start",
-        id="a control replica is asked for",
+        {"spec.guard": {"baseline": {"controlReplicas": 1}}, "spec.replicas": 1},
+        "ControlNeedsTwoReplicas",
+        "set spec.replicas to 2 or more",
+        id="a control replica would be the only one",
+    ),
+    pytest.param(
+        {"spec.guard": {"baseline": {"controlReplicas": 1}}, "spec.speculation": ABSENT},
+        "ControlNeedsSpeculation",
+        "nothing to compare",
+        id="a control replica beside nothing that speculates",
     ),
     pytest.param(
         {"spec.engine.image": "vllm/vllm-openai:v0.40.0"},
@@ -326,6 +333,10 @@ def test_advice_that_is_given(overrides: Mapping[str, Any], reason: str, sentenc
             {"spec.guard": {"latency": {"ttftP99": "1s", "tpotP99": "50ms"}}}, "TtftNotImproved", id="both limits"
         ),
         pytest.param(QUIET, "LimitNotOnBucketEdge", id="50 ms is an edge"),
+        pytest.param(CONTROL, "ControlNeedsTwoReplicas", id="one of two replicas is the control"),
+        pytest.param(
+            CONTROL | {"spec.replicas": ABSENT}, "ControlNeedsTwoReplicas", id="the control comes on top of a scaler's"
+        ),
         pytest.param(
             {"spec.model.name": "/models/own", "spec.cache": {"claimName": "m"}, "spec.speculation": ABSENT}
             | {"spec.model.facts": FACTS},

@@ -43,8 +43,14 @@ class Cluster:
         found = [c["message"] for c in (await self.status()).get("conditions", []) if c["type"] == kind]
         return str(found[0]) if found else ""
 
-    async def deployment(self) -> dict[str, Any] | None:
-        return await self.kube.find(object_path("apps/v1", "deployments", self.namespace, NAME))
+    async def deployment(self, name: str = NAME) -> dict[str, Any] | None:
+        return await self.kube.find(object_path("apps/v1", "deployments", self.namespace, name))
+
+    async def replicas(self) -> tuple[int | None, int | None]:
+        """That the main and the control arm are asked for."""
+        arms = [await self.deployment(name) for name in (NAME, f"{NAME}-control")]
+        main, control = (None if arm is None else arm["spec"]["replicas"] for arm in arms)
+        return main, control
 
     def writes(self) -> list[str]:
         """What the operator wrote, from the audit log of the API server."""
@@ -261,6 +267,49 @@ async def test_a_lost_status_is_rebuilt_from_the_deployment(cluster: Cluster) ->
         return (rollback.get("to"), rollback.get("reason")) == ("Off", "AcceptanceCollapsed")
 
     await eventually(is_rolled_back)
+
+
+def counted(cluster: Cluster, *counts: int | None) -> Callable[[], Awaitable[bool]]:
+    async def probe() -> bool:
+        return await cluster.replicas() == counts
+
+    return probe
+
+
+CONTROL = {"spec.guard": {"baseline": {"controlReplicas": 1}}}
+
+
+async def test_a_control_arm_comes_is_kept_and_goes_with_the_wish_for_it(cluster: Cluster) -> None:
+    await cluster.apply(**CONTROL)
+    await eventually(counted(cluster, 1, 1))
+    in_namespace = f"--namespace={cluster.namespace}"
+    await cluster.plane.kubectl("delete", "deployment", f"{NAME}-control", in_namespace)
+    await eventually(counted(cluster, 1, 1))
+    await cluster.plane.kubectl("annotate", "sdd", NAME, "specdecode.io/force-mode=Off", in_namespace)
+    await eventually(counted(cluster, 2, None))
+    await cluster.plane.kubectl("annotate", "sdd", NAME, "specdecode.io/force-mode-", in_namespace)
+    await eventually(counted(cluster, 1, 1))
+    await cluster.apply(**CONTROL, **{"spec.replicas": 1})
+    await eventually(counted(cluster, 1, None))
+    assert "delete deployments/" in cluster.writes()
+
+
+async def test_a_deployment_of_the_control_arms_name_that_is_not_ours_is_never_touched(cluster: Cluster) -> None:
+    name = f"{NAME}-control"
+    in_namespace = f"--namespace={cluster.namespace}"
+    await cluster.plane.kubectl("create", "deployment", name, "--image=theirs:1", in_namespace)
+    await cluster.apply(**CONTROL)
+    await eventually(counted(cluster, 2, 1))
+
+    async def is_said() -> bool:
+        return [finding["reason"] for finding in (await cluster.status()).get("findings", [])] == ["ControlNotRunning"]
+
+    await eventually(is_said)
+    await asyncio.sleep(4)
+    theirs = await cluster.deployment(name)
+    assert theirs is not None
+    assert theirs["spec"]["template"]["spec"]["containers"][0]["image"] == "theirs:1"
+    assert (await cluster.conditions())["Stalled"] == ("False", "Progressing")
 
 
 async def test_a_deleted_resource_takes_its_children_with_it_and_nothing_hangs(cluster: Cluster) -> None:

@@ -48,7 +48,9 @@ class BaselineSpec(ApiModel):
     """Where the comparison without speculation comes from."""
 
     control_replicas: Annotated[Integer, Field(ge=0, le=1)] = 0
-    """1 keeps one replica without speculation beside the others for a live comparison."""
+    """1 keeps one replica without speculation beside the others for a live comparison. It is one of `replicas`, which
+    must be at least 2; where those are left to an autoscaler it comes on top.
+    """
 
 
 class RetrySpec(ApiModel):
@@ -71,6 +73,14 @@ class GuardSpec(ApiModel):
             message="window must lie between 10s and 1h; it should hold at least four scrapes",
             holds=lambda guard: 10 <= seconds_of(guard.window) <= 3600,
             field_path=".window",
+        ),
+        Rule(
+            cel="!has(self.retry) || "
+            f"!self.window.matches(r'{DURATION}') || !self.retry.after.matches(r'{DURATION}') || "
+            "duration(self.retry.after) >= duration(self.window)",
+            message="retry.after must not be shorter than window: a retry is judged only after one window",
+            holds=lambda guard: guard.retry is None or seconds_of(guard.retry.after) >= seconds_of(guard.window),
+            field_path=".retry.after",
         ),
     )
 

@@ -4,22 +4,23 @@ drafted method survives, every rule asks for many tokens, both windows, and a ba
 
 import math
 
-from specdecode.api.status import DraftBaseline, EvidenceItem
+from specdecode.api.status import EvidenceItem
 from specdecode.api.vocabulary import Mode
 from specdecode.decide.baseline import (
     COLLAPSED_ACCEPTANCE_LENGTH,
     MIN_DRAFT_TOKENS,
-    MIN_REQUESTS,
     acceptance_points,
 )
+from specdecode.decide.benefit import Source
 from specdecode.decide.decision import Finding, Reason
-from specdecode.decide.facts import Window
-from specdecode.decide.situation import View
-from specdecode.decide.wording import count, percent, seconds_in, span, spoken
+from specdecode.decide.facts import Batch, Window
+from specdecode.decide.situation import MIN_BATCHES, View
+from specdecode.decide.wording import count, percent, span
 
 MIN_DRAFTS = 200
 """Fewer drafts may all belong to one odd request."""
 _MIN_FLOOR_TOKENS = 1000
+_MIN_REQUESTS_SEEN = 2
 
 _DRAFTED = frozenset({Mode.QUANTIZED_DRAFT, Mode.DRAFT})
 """Modes that pay for a draft model. N-gram drafts are free, and a step without a match drafts nothing: it still gains
@@ -30,6 +31,16 @@ _DESIGN_EFFECT = 10
 (traces of arXiv 2601.11580)."""
 _Z = 1.959963984540054
 """Two-sided 95 % of the standard normal distribution."""
+
+
+def _pooled(batches: tuple[Batch, ...]) -> Window:
+    """Some batches as one window, as far as drafts go."""
+    return Window(
+        seconds=round(sum(batch.seconds for batch in batches)),
+        drafts=sum(batch.drafts for batch in batches),
+        draft_tokens=sum(batch.draft_tokens for batch in batches),
+        accepted_tokens=sum(batch.accepted_tokens for batch in batches),
+    )
 
 
 def _rate_item(window: Window, limit_percent: float) -> EvidenceItem:
@@ -44,104 +55,137 @@ def _volume_items(window: Window) -> tuple[EvidenceItem, ...]:
     )
 
 
-def _draft_baseline(view: View) -> DraftBaseline | None:
-    """What the same draft accepted unquantised; None when it was never seen healthy."""
-    baseline = view.situation.status.baseline
-    draft = baseline.draft if baseline else None
-    return draft if draft is not None and draft.key == view.plan.draft_key else None
-
-
 def _after_collapse(view: View) -> Mode | None:
     """The unquantised draft only where it was seen healthy: in vllm-project/vllm#52873 it had collapsed as well."""
-    is_known = view.mode is Mode.QUANTIZED_DRAFT and _draft_baseline(view) is not None
+    is_known = view.mode is Mode.QUANTIZED_DRAFT and view.situation.draft_baseline is not None
     return next((mode for mode in view.below if mode is not Mode.DRAFT or is_known), None)
+
+
+def _newest_drafts(view: View) -> tuple[Batch, ...]:
+    """The newest batches that hold MIN_DRAFTS drafts together, at least two of them; empty when there are fewer."""
+    drafted = [batch for batch in view.batches if batch.drafts > 0]
+    newest: list[Batch] = []
+    for batch in reversed(drafted):
+        newest.append(batch)
+        if len(newest) >= MIN_BATCHES and sum(part.drafts for part in newest) >= MIN_DRAFTS:
+            return tuple(reversed(newest))
+    return ()
+
+
+def _is_one_request(view: View, batches: tuple[Batch, ...]) -> bool:
+    """Whether all of it may be one odd request, as one that loops for a minute."""
+    finished = sum(batch.requests for batch in batches)
+    running = batches[-1].running_requests * view.situation.measurement.pods_up
+    return finished + running < _MIN_REQUESTS_SEEN
+
+
+def _collapsed(view: View) -> tuple[Batch, ...]:
+    """The batches that show a collapse; empty: none does.
+
+    Two scrapes in a row, or one that holds enough drafts by itself when the change is certain already: the scrape
+    before it may lie half before the fault.
+    """
+    newest = _newest_drafts(view)
+    if not newest or _is_one_request(view, newest):
+        return ()
+    last, fall = newest[-1:], view.situation.measurement.signals.acceptance_fall
+    if _pooled(newest).acceptance_length <= COLLAPSED_ACCEPTANCE_LENGTH:
+        return newest
+    is_certain = fall is not None and fall.is_certain and last[0].drafts >= MIN_DRAFTS
+    return last if is_certain and last[0].acceptance_length <= COLLAPSED_ACCEPTANCE_LENGTH else ()
 
 
 def acceptance_collapsed(view: View) -> Finding | None:
     """Hardly any draft token is accepted: no drafted method pays then, whatever the load."""
-    window = view.fast
-    is_collapsed = window.acceptance_length <= COLLAPSED_ACCEPTANCE_LENGTH
-    if view.mode not in _DRAFTED or window.drafts < MIN_DRAFTS or not is_collapsed:
+    if view.mode not in _DRAFTED:
         return None
+    batches = _collapsed(view)
+    if not batches:
+        return None
+    pooled = _pooled(batches)
     what = (
-        f"acceptance length {window.acceptance_length:.2f} and rate {percent(window.acceptance_rate)} over "
-        f"{span(window.seconds)} ({count(window.drafts)} drafts), limit {COLLAPSED_ACCEPTANCE_LENGTH:g}"
+        f"acceptance length {pooled.acceptance_length:.2f} and rate {percent(pooled.acceptance_rate)} over "
+        f"{span(pooled.seconds)} ({count(pooled.drafts)} drafts), limit {COLLAPSED_ACCEPTANCE_LENGTH:g}"
     )
     length = EvidenceItem(
         name="acceptanceLength",
-        value=f"{window.acceptance_length:.2f}",
+        value=f"{pooled.acceptance_length:.2f}",
         limit=f"{COLLAPSED_ACCEPTANCE_LENGTH:g}",
     )
-    return view.step(Reason.ACCEPTANCE_COLLAPSED, what, _after_collapse(view), (length, *_volume_items(window)))
+    return view.step(Reason.ACCEPTANCE_COLLAPSED, what, _after_collapse(view), (length, *_volume_items(pooled)))
 
 
-def _surest_drop_points(reference_points: float, reference_tokens: float, window: Window) -> float:
+def _surest_drop_points(
+    reference_points: float, reference_tokens: float, window: Window, design_effect: float
+) -> float:
     """The smallest drop in points that a 95 % interval around the difference of two rates allows; NaN without drafts.
 
     The variance of each rate is the binomial one times the design effect.
     """
     reference, rate = reference_points / 100, window.acceptance_rate
     variance = reference * (1 - reference) / reference_tokens + rate * (1 - rate) / max(window.draft_tokens, 1)
-    return 100 * (reference - rate - _Z * math.sqrt(_DESIGN_EFFECT * variance))
+    return 100 * (reference - rate - _Z * math.sqrt(design_effect * variance))
+
+
+def _design_effect(view: View) -> float:
+    """As measured on this deployment's own batches; never below one, and a careful constant until it is known."""
+    measured = view.situation.measurement.signals.design_effect
+    return _DESIGN_EFFECT if math.isnan(measured) else max(1.0, measured)
 
 
 def quantization_drop(view: View) -> Finding | None:
     """The quantised draft accepts clearly less than the same draft did unquantised."""
-    baseline = _draft_baseline(view)
+    baseline = view.situation.draft_baseline
     points = acceptance_points(baseline) if baseline else None
     if view.mode is not Mode.QUANTIZED_DRAFT or baseline is None or points is None:
         return None
     if min(baseline.draft_tokens, view.slow.draft_tokens, view.fast.draft_tokens) < MIN_DRAFT_TOKENS:
         return None
-    limit = view.guard.acceptance.max_quantization_drop_points
-    surest = [_surest_drop_points(points, baseline.draft_tokens, window) for window in (view.slow, view.fast)]
+    limit, effect = view.guard.acceptance.max_quantization_drop_points, _design_effect(view)
+    surest = [_surest_drop_points(points, baseline.draft_tokens, window, effect) for window in (view.slow, view.fast)]
     has_lasted = points - 100 * view.earlier.acceptance_rate > limit
     if min(surest) <= limit or not has_lasted:
         return None
     rate = view.slow.acceptance_rate
     what = (
-        f"the quantised draft accepts {percent(rate)} over {span(view.slow.seconds)} and accepted {points:.1f} % "
-        f"unquantised: {points - 100 * rate:.1f} points less, surely more than {surest[0]:.1f}, limit {limit}"
+        f"the quantised draft accepts {percent(rate)} over {span(view.slow.seconds)} ({count(view.slow.requests)} "
+        f"requests) and accepted {points:.1f} % unquantised: {points - 100 * rate:.1f} points less, with 95 % "
+        f"confidence more than {surest[0]:.1f}, limit {limit}"
     )
     drop = EvidenceItem(name="acceptanceDropPoints", value=f"{points - 100 * rate:.1f}", limit=str(limit))
+    requests = EvidenceItem(name="requests", value=count(view.slow.requests))
     target = Mode.DRAFT if Mode.DRAFT in view.below else view.down
-    return view.step(Reason.QUANTIZATION_DROP, what, target, (drop, *_volume_items(view.slow)))
+    return view.step(Reason.QUANTIZATION_DROP, what, target, (drop, requests, *_volume_items(view.slow)))
 
 
-def _off_seconds(view: View) -> float | None:
-    """Mean TPOT without speculation at this load, if it can be compared with what is measured now."""
-    off, tpot = view.off_baseline, view.slow.tpot
-    if off is None or tpot is None or tpot.count < MIN_REQUESTS:
-        return None
-    return seconds_in(off.tpot_mean)
-
-
-def _floor_sentence(view: View) -> str:
+def _is_below_all_window(view: View, floor_percent: float) -> bool:
     slow = view.slow
-    return (
-        f"acceptance rate {percent(slow.acceptance_rate)} over {span(slow.seconds)} ({count(slow.draft_tokens)} draft "
-        f"tokens), limit {view.guard.acceptance.off_below_percent} %"
-    )
+    has_enough = slow.drafts >= MIN_DRAFTS and slow.draft_tokens >= _MIN_FLOOR_TOKENS
+    return has_enough and all(100 * window.acceptance_rate < floor_percent for window in (view.earlier, view.fast))
 
 
 def acceptance_below_floor(view: View) -> Finding | None:
-    """Acceptance is under the floor. Latency has the last word where it can be compared."""
+    """Acceptance is under the floor. What speculation measurably brings has the last word where it is known.
+
+    A change that is certain does not shorten the window here: content alone can go under the floor for a minute.
+    """
     slow, floor = view.slow, view.guard.acceptance.off_below_percent
-    has_enough = slow.drafts >= MIN_DRAFTS and slow.draft_tokens >= _MIN_FLOOR_TOKENS
-    is_below = all(100 * window.acceptance_rate < floor for window in (view.earlier, view.fast))
-    if view.mode is Mode.OFF or not has_enough or not is_below:
+    if view.mode is Mode.OFF or not _is_below_all_window(view, floor):
         return None
-    what = _floor_sentence(view)
-    off_seconds = _off_seconds(view)
-    if off_seconds is None and view.mode is Mode.NGRAM:
+    what = (
+        f"acceptance rate {percent(slow.acceptance_rate)} over {span(slow.seconds)} ({count(slow.draft_tokens)} draft "
+        f"tokens), limit {floor} %"
+    )
+    benefit = view.whole_benefit
+    is_measured = benefit is not None and benefit.source is not Source.PREDICTION
+    if benefit is not None and is_measured and benefit.speedup.value > 1:
+        return Finding(Reason.LOW_ACCEPTANCE_PAYS, f"{what}: it pays all the same, {benefit.sentence}")
+    if view.mode is Mode.NGRAM and not is_measured:
         message = f"{what}: n-gram speculation may still pay; run once with force-mode Off to learn the baseline"
         return Finding(Reason.ACCEPTANCE_UNDER_REVIEW, message)
-    if off_seconds is not None and slow.tpot is not None and slow.tpot.mean_seconds < off_seconds:
-        message = (
-            f"{what}: it pays all the same, mean TPOT {spoken(slow.tpot.mean_seconds)} against "
-            f"{spoken(off_seconds)} without speculation at this load"
-        )
-        return Finding(Reason.LOW_ACCEPTANCE_PAYS, message)
+    known = "nothing measured shows that it pays" if not is_measured else ""
+    expected = "" if benefit is None else benefit.sentence
+    what = ", ".join(part for part in (what, known, expected) if part)
     target = Mode.OFF if Mode.OFF in view.below else None
     return view.step(Reason.ACCEPTANCE_BELOW_FLOOR, what, target, (_rate_item(slow, floor), *_volume_items(slow)))
 

@@ -42,6 +42,18 @@ def band_at(off: OffBaseline | None, key: str, running_requests: float) -> OffBa
     return min(same, key=lambda band: abs(band.running_requests - running_requests), default=None)
 
 
+def bands_around(off: OffBaseline | None, key: str, running_requests: float) -> tuple[OffBand, ...]:
+    """The recorded loads on both sides of a load, ascending; or the one that stands for it; or none."""
+    if off is None or off.key != key:
+        return ()
+    below = [band for band in off.bands if band.running_requests <= running_requests]
+    above = [band for band in off.bands if band.running_requests > running_requests]
+    if below and above:
+        return below[-1], above[0]
+    nearest = band_at(off, key, running_requests)
+    return () if nearest is None else (nearest,)
+
+
 def _has_moved(old: OffBand, mean_seconds: float) -> bool:
     old_seconds = seconds_in(old.tpot_mean)
     return math.isnan(old_seconds) or abs(mean_seconds - old_seconds) > _LATENCY_STEP * old_seconds
@@ -78,7 +90,9 @@ def _next_draft(old: DraftBaseline | None, plan: Plan, window: Window, now: date
     points = 100 * window.acceptance_rate
     if old is not None and old.key == plan.draft_key:
         old_points = acceptance_points(old)
-        if old_points is not None and abs(points - old_points) <= _ACCEPTANCE_STEP_POINTS:
+        is_same = old_points is not None and abs(points - old_points) <= _ACCEPTANCE_STEP_POINTS
+        # More tokens make it surer; it is rewritten when they have doubled, not at every tick.
+        if is_same and window.draft_tokens < 2 * old.draft_tokens:
             return old
     return DraftBaseline(
         key=plan.draft_key, acceptance_rate_percent=f"{points:.1f}", draft_tokens=int(window.draft_tokens), at=now
@@ -91,13 +105,7 @@ def acceptance_points(baseline: DraftBaseline) -> float | None:
     return float(text) if text.replace(".", "", 1).isdecimal() else None
 
 
-def _is_steady(measurement: Measurement, slow: Window) -> bool:
-    """Whether the newest part of the window is like the rest. What is on its way somewhere else, perhaps to a step
-    down, is nothing to compare with later.
-    """
-    fast = measurement.fast
-    if fast is None:
-        return False
+def _is_steady(measurement: Measurement, slow: Window, fast: Window) -> bool:
     earlier = slow.before(fast)
     if measurement.mode is Mode.OFF:
         pair = [window.tpot.mean_seconds if window.tpot else math.nan for window in (earlier, fast)]
@@ -105,20 +113,29 @@ def _is_steady(measurement: Measurement, slow: Window) -> bool:
     return abs(earlier.acceptance_rate - fast.acceptance_rate) <= _STEADY_ACCEPTANCE
 
 
+def _steady_window(measurement: Measurement) -> Window | None:
+    """The slow window of an arm, when its newest part is like the rest. What is on its way somewhere else, perhaps to
+    a step down, is nothing to compare with later.
+    """
+    slow, fast = measurement.slow, measurement.fast
+    if measurement.availability is not Availability.MEASURED or slow is None or fast is None:
+        return None
+    return slow if _is_steady(measurement, slow, fast) else None
+
+
 def next_baseline(
     old: BaselineStatus | None, plan: Plan, measurement: Measurement, *, is_settled: bool, now: datetime
 ) -> BaselineStatus | None:
     """The baselines after this measurement; `old` itself when nothing that matters moved."""
-    window = measurement.slow
-    if not is_settled or measurement.availability is not Availability.MEASURED or window is None:
-        return old
-    if not _is_steady(measurement, window):
+    if not is_settled:
         return old
     before = old or BaselineStatus()
-    if measurement.mode is Mode.OFF:
-        after = before.model_copy(update={"off": _next_off(before.off, plan, window, now)})
-    elif measurement.mode is Mode.DRAFT:
-        after = before.model_copy(update={"draft": _next_draft(before.draft, plan, window, now)})
-    else:
-        return old
+    off, draft = before.off, before.draft
+    for arm in (measurement, measurement.control):
+        window = None if arm is None else _steady_window(arm)
+        if window is not None and arm is not None and arm.mode is Mode.OFF:
+            off = _next_off(off, plan, window, now)
+        elif window is not None and arm is not None and arm.mode is Mode.DRAFT:
+            draft = _next_draft(draft, plan, window, now)
+    after = before.model_copy(update={"off": off, "draft": draft})
     return old if after == before else after

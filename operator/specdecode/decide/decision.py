@@ -21,12 +21,14 @@ class Reason(StrEnum):
     ACCEPTANCE_UNDER_REVIEW = "AcceptanceUnderReview"
     LOW_ACCEPTANCE_PAYS = "LowAcceptancePays"
     GAIN_NOT_CONFIRMED = "GainNotConfirmed"
+    COSTS_MORE_THAN_IT_BRINGS = "CostsMoreThanItBrings"
     MIXED_TRAFFIC = "MixedTraffic"
     ACCEPTANCE_FELL = "AcceptanceFell"
     ACCEPTANCE_ROSE = "AcceptanceRose"
     ACCEPTANCE_DECAYS = "AcceptanceDecays"
     SLOWER_AT_SAME_LOAD = "SlowerAtSameLoad"
     TEMPERATURE_BELOW_FLOOR = "TemperatureBelowFloor"
+    WINDOW_LENGTHENED = "WindowLengthened"
     # Why nothing was judged.
     ROLLOUT_RUNNING = "RolloutRunning"
     SETTLING = "Settling"
@@ -44,6 +46,7 @@ class Reason(StrEnum):
     REARMED = "Rearmed"
     NO_FALLBACK_FITS = "NoFallbackFits"
     QUALIFYING = "Qualifying"
+    QUALIFIED = "Qualified"
     CIRCUIT_BREAKER_OPEN = "CircuitBreakerOpen"
     TOO_MANY_STEPS = "TooManySteps"
 

@@ -94,8 +94,7 @@ class Window:
     def before(self, recent: "Window") -> "Window":
         """The older part of this window, up to where `recent` begins; this window itself when it is no longer.
 
-        Increases are extrapolated by Prometheus, so that a difference may come out slightly below zero: it is zero.
-        Gauges stay those of the whole window.
+        A difference that a rounding takes below zero is zero. Gauges stay those of the whole window.
         """
         if recent.seconds >= self.seconds:
             return self

@@ -9,6 +9,7 @@ from specdecode.api.status import RollbackStatus, rfc3339
 from specdecode.api.values import seconds_of
 from specdecode.api.vocabulary import ANNOTATION_FORCE_MODE, ANNOTATION_PAUSED, ANNOTATION_RETRY, Mode
 from specdecode.decide.decision import Finding, Reason, Step
+from specdecode.decide.qualify import first_mode, is_qualifying, progress
 from specdecode.decide.situation import Situation
 from specdecode.decide.wording import quoted
 
@@ -95,7 +96,7 @@ def _rearmed(situation: Situation) -> Asked | None:
     latch = _latch(situation)
     if latch is None or latch.spec_hash == situation.resource.spec_hash:
         return None
-    mode = situation.plan.requested_mode
+    mode = first_mode(situation)
     message = f"the spec changed since {latch.from_mode} was left for {latch.to}: {mode} is tried"
     return Asked(mode, Reason.REARMED, message, step=Step.UP, acknowledged_retry=_retry_value(situation))
 
@@ -106,7 +107,7 @@ def _retried(situation: Situation) -> Asked | None:
     # does not undo a rollback.
     if latch is None or value is None or situation.status.spec_hash is None:
         return None
-    mode = situation.plan.requested_mode
+    mode = first_mode(situation)
     message = f"{ANNOTATION_RETRY} was set to {quoted(value)}: {mode} is tried again"
     return Asked(mode, Reason.RETRIED, message, step=Step.UP, acknowledged_retry=value)
 
@@ -118,7 +119,7 @@ def _retried_by_time(situation: Situation) -> Asked | None:
     wait_seconds = seconds_of(retry.after) * 2 ** (latch.attempts - 1)
     if (situation.now - latch.at).total_seconds() < wait_seconds:
         return None
-    mode = situation.plan.requested_mode
+    mode = first_mode(situation)
     message = (
         f"guard.retry: {mode} is tried again after the rollback of {rfc3339(latch.at)}, "
         f"retry {latch.attempts} of {retry.max_attempts}"
@@ -126,19 +127,41 @@ def _retried_by_time(situation: Situation) -> Asked | None:
     return Asked(mode, Reason.RETRIED, message, step=Step.UP)
 
 
+def _qualified(situation: Situation) -> Asked | None:
+    """The moment at which the unquantised draft has shown what it accepts."""
+    is_over = situation.status.mode is Mode.DRAFT and not is_qualifying(situation)
+    if not is_over or not situation.guard.qualify or _latch(situation) is not None:
+        return None
+    mode = situation.plan.requested_mode
+    if mode is not Mode.QUANTIZED_DRAFT:
+        return None
+    message = f"guard.qualify: {Mode.DRAFT} is qualified, {progress(situation)}; {mode} is held against it"
+    return Asked(mode, Reason.QUALIFIED, message, step=Step.UP, acknowledged_retry=_retry_value(situation))
+
+
 def _standing(situation: Situation) -> Asked:
     latch, mode = _latch(situation), situation.plan.requested_mode
     value = _retry_value(situation)
     if latch is not None:
         return Asked(latch.to, Reason.ROLLED_BACK, latch.message, latch, acknowledged_retry=value, is_judged=True)
-    if mode is Mode.OFF:
+    if is_qualifying(situation):
+        mode = Mode.DRAFT
+        reason, message = Reason.QUALIFYING, f"guard.qualify: {mode} runs first, {progress(situation)}"
+    elif mode is Mode.OFF:
         reason, message = Reason.NOT_REQUESTED, "the spec asks for no speculation"
     else:
         reason, message = Reason.AS_REQUESTED, f"{mode} runs as requested"
     return Asked(mode, reason, message, acknowledged_retry=value, is_judged=True)
 
 
-_CHANGES: tuple[Callable[[Situation], Asked | None], ...] = (_paused, _forced, _rearmed, _retried, _retried_by_time)
+_CHANGES: tuple[Callable[[Situation], Asked | None], ...] = (
+    _paused,
+    _forced,
+    _rearmed,
+    _retried,
+    _retried_by_time,
+    _qualified,
+)
 """What overrules the standing mode, strongest first."""
 
 

@@ -2,17 +2,20 @@
 interval, and acts only when all of it is beyond the limit, in both windows.
 """
 
+import math
 from dataclasses import dataclass
 
-from specdecode.api.status import EvidenceItem, OffBand
+from specdecode.api.status import EvidenceItem
 from specdecode.api.values import seconds_of
 from specdecode.api.vocabulary import Mode
 from specdecode.decide.baseline import MIN_REQUESTS
+from specdecode.decide.benefit import Benefit, Source
 from specdecode.decide.decision import Finding, Reason
-from specdecode.decide.facts import Histogram, Window
+from specdecode.decide.facts import Availability, Histogram, Window
 from specdecode.decide.quantiles import quantile_bounds
 from specdecode.decide.situation import View
-from specdecode.decide.wording import bounds_in, bounds_status, count, duration_text, seconds_in, span, spoken
+from specdecode.decide.wording import bounds_in, bounds_status, count, span, spoken
+from specdecode.plan.startup import expected_start_seconds
 
 LATENCY_REASONS = frozenset({Reason.SLOWER_THAN_BASELINE, Reason.LATENCY_OVER_LIMIT})
 """Rules that blame speculation for latency; a step down that does not help clears it of both."""
@@ -69,27 +72,67 @@ def _blamed(view: View, reason: Reason, what: str, target: Mode | None, *evidenc
     return view.step(reason, what, target, evidence)
 
 
-def _is_slower(tpot: Histogram | None, limit_seconds: float) -> bool:
-    return tpot is not None and tpot.mean_seconds > limit_seconds
+def _measured(benefit: Benefit | None) -> Benefit | None:
+    """A benefit that was measured; a prediction is no evidence for a step."""
+    return benefit if benefit is not None and benefit.source is not Source.PREDICTION else None
+
+
+def _benefit_that_holds(view: View) -> Benefit | None:
+    """What speculation brings, where it is measured and surely below 1: since a certain change, or for the whole
+    window, that is over all of it, in its newest part and in the rest.
+    """
+    since = view.changed_at
+    has_changed = since is not None and bool(view.since_change)
+    whole = _measured(view.benefit(since=since) if since is not None and has_changed else view.whole_benefit)
+    if whole is None or whole.speedup.high >= 1:
+        return None
+    newest = view.situation.now.timestamp() - view.fast.seconds
+    parts = () if has_changed else (view.benefit(until=newest), view.benefit(since=newest))
+    measured = [_measured(part) for part in parts]
+    return whole if all(part is not None and part.speedup.value < 1 for part in measured) else None
+
+
+def _has_cost_a_restart(view: View, benefit: Benefit) -> bool:
+    """Whether what speculation has cost since it surely does not pay exceeds what turning it off costs: a restart.
+
+    Until then waiting is never more than twice as dear as the best that could have been done with hindsight.
+    """
+    found = view.situation.status.findings
+    since = next((finding.since for finding in found if finding.reason == Reason.COSTS_MORE_THAN_IT_BRINGS), None)
+    rung = view.plan.mode(view.mode)
+    if since is None or rung is None:
+        return False
+    lost_seconds = (view.situation.now - since).total_seconds() * (1 - benefit.speedup.value)
+    return lost_seconds >= expected_start_seconds(rung.load_bytes)
 
 
 def slower_than_baseline(view: View) -> Finding | None:
-    """Tokens take longer than they did without speculation at the same load."""
-    off, slow = view.off_baseline, view.slow.tpot
-    if off is None or slow is None or not _has_enough(slow):
+    """Tokens surely take longer than they would without speculation, now or at the same load.
+
+    Beyond `maxRegressionPercent` that is enough. Less is borne until it has cost as much as a restart.
+    """
+    benefit = None if view.mode is Mode.OFF else _benefit_that_holds(view)
+    if benefit is None:
         return None
     allowed_percent = view.guard.latency.max_regression_percent
-    off_seconds = seconds_in(off.tpot_mean)
-    limit_seconds = off_seconds * (1 + allowed_percent / 100)
-    if not all(_is_slower(window.tpot, limit_seconds) for window in (view.earlier, view.fast)):
-        return None
+    floor = 1 / (1 + allowed_percent / 100)
+    is_beyond = benefit.speedup.value < floor
+    if not is_beyond and not _has_cost_a_restart(view, benefit):
+        message = (
+            f"{benefit.sentence}: it costs a little more than it brings; it is turned off when it has cost as much as "
+            f"a restart, or at once below {floor:.2f} (guard.latency.maxRegressionPercent)"
+        )
+        return Finding(Reason.COSTS_MORE_THAN_IT_BRINGS, message)
     what = (
-        f"mean TPOT {spoken(slow.mean_seconds)} over {span(view.slow.seconds)} ({count(slow.count)} requests), "
-        f"{spoken(off_seconds)} without speculation at the same load, limit {allowed_percent} % more"
+        f"{benefit.sentence}, limit {allowed_percent} % slower"
+        if is_beyond
+        else (f"{benefit.sentence}, and by now that has cost more than a restart")
     )
-    mean = EvidenceItem(name="tpotMean", value=duration_text(slow.mean_seconds), limit=duration_text(limit_seconds))
-    window = EvidenceItem(name="window", value=span(view.slow.seconds))
-    return _blamed(view, Reason.SLOWER_THAN_BASELINE, what, view.lighter, mean, window)
+    speedup = EvidenceItem(name="speedup", value=f"{benefit.speedup.value:.2f}", limit=f"{floor:.2f}")
+    source = EvidenceItem(name="baseline", value=benefit.source)
+    seconds = round(sum(batch.seconds for batch in view.since_change)) or view.slow.seconds
+    window = EvidenceItem(name="window", value=span(seconds))
+    return _blamed(view, Reason.SLOWER_THAN_BASELINE, what, view.lighter, speedup, source, window)
 
 
 def _over(view: View, limit: Limit) -> EvidenceItem | None:
@@ -115,38 +158,51 @@ def latency_over_limit(view: View) -> Finding | None:
     return _blamed(view, Reason.LATENCY_OVER_LIMIT, what, view.lighter, *over, window)
 
 
-def _is_mixed(off: OffBand, tpot: Histogram) -> bool:
-    median, tail = bounds_in(off.tpot_p50), bounds_in(off.tpot_p99)
-    if median is None or tail is None:
-        return False
-    return quantile_bounds(tpot, 0.5)[1] <= median[0] and quantile_bounds(tpot, 0.99)[0] >= tail[1]
+def _mixed_bounds(view: View) -> tuple[tuple[float, float], tuple[float, float]] | None:
+    """P50 and P99 without speculation at this time, or at this load."""
+    control = view.situation.measurement.control
+    if control is not None and control.availability is Availability.MEASURED:
+        tpot = None if control.slow is None else control.slow.tpot
+        return None if tpot is None else (quantile_bounds(tpot, 0.5), quantile_bounds(tpot, 0.99))
+    off = view.off_baseline
+    median, tail = (bounds_in(off.tpot_p50), bounds_in(off.tpot_p99)) if off is not None else (None, None)
+    return None if median is None or tail is None else (median, tail)
+
+
+def _between(bounds: tuple[float, float]) -> str:
+    low, high = bounds
+    return f"over {spoken(low)}" if math.isinf(high) else f"{spoken(low)}..{spoken(high)}"
 
 
 def mixed_traffic(view: View) -> Finding | None:
     """Half of the requests gain and the slowest lose: two kinds of traffic behind one mean."""
-    off, tpot = view.off_baseline, view.slow.tpot
-    if off is None or tpot is None or not _is_mixed(off, tpot):
+    off, tpot = _mixed_bounds(view), view.slow.tpot
+    if view.mode is Mode.OFF or off is None or tpot is None:
+        return None
+    median, tail = quantile_bounds(tpot, 0.5), quantile_bounds(tpot, 0.99)
+    if median[1] > off[0][0] or tail[0] < off[1][1]:
         return None
     message = (
-        f"TPOT P50 is better and P99 is worse than without speculation over {span(view.slow.seconds)}: two kinds of "
-        "traffic share this deployment; serve the requests that accept little (high temperature, chat) from another one"
+        f"TPOT P50 is better ({_between(median)} against {_between(off[0])} without speculation) and P99 is worse "
+        f"({_between(tail)} against {_between(off[1])}) over {span(view.slow.seconds)}: two kinds of traffic share "
+        "this deployment; serve the requests that accept little (high temperature, chat) from another one"
     )
     return Finding(Reason.MIXED_TRAFFIC, message)
 
 
 def gain_not_confirmed(view: View) -> Finding | None:
     """Nothing shows yet that speculation pays at this load."""
-    tpot = view.slow.tpot
-    if view.mode is Mode.OFF or tpot is None or not _has_enough(tpot):
+    if view.mode is Mode.OFF or not _has_enough(view.slow.tpot):
         return None
-    off = view.off_baseline
-    if off is None:
+    benefit = view.whole_benefit
+    if benefit is None or benefit.source is Source.PREDICTION:
+        predicted = "" if benefit is None else f" ({benefit.sentence})"
         message = (
-            f"no baseline without speculation at {view.slow.running_requests:.0f} running requests per replica: set "
-            "specdecode.io/force-mode to Off for two windows to learn it"
+            f"nothing measured without speculation at {view.slow.running_requests:.0f} running requests per "
+            f"replica{predicted}: set guard.baseline.controlReplicas to 1, or specdecode.io/force-mode to Off for two "
+            "windows, to learn it"
         )
         return Finding(Reason.GAIN_NOT_CONFIRMED, message)
-    if tpot.mean_seconds < seconds_in(off.tpot_mean):
+    if benefit.speedup.low > 1:
         return None
-    message = f"mean TPOT {spoken(tpot.mean_seconds)} against {off.tpot_mean} without speculation: no gain at this load"
-    return Finding(Reason.GAIN_NOT_CONFIRMED, message)
+    return Finding(Reason.GAIN_NOT_CONFIRMED, f"{benefit.sentence}: no gain is certain at this load")

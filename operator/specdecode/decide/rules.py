@@ -9,8 +9,16 @@ from specdecode.decide.acceptance import (
     acceptance_under_review,
     quantization_drop,
 )
+from specdecode.decide.changes import (
+    acceptance_decays,
+    acceptance_fell,
+    acceptance_rose,
+    slower_at_same_load,
+    temperature_below_floor,
+)
 from specdecode.decide.decision import Finding
 from specdecode.decide.latency import gain_not_confirmed, latency_over_limit, mixed_traffic, slower_than_baseline
+from specdecode.decide.settle import window_lengthened
 from specdecode.decide.situation import Stage, View
 from specdecode.decide.starting import engine_not_starting
 
@@ -31,9 +39,15 @@ RULES = (
     Rule(Stage.SETTLED, latency_over_limit),
     Rule(Stage.SETTLED, acceptance_below_floor),
     # Advice.
-    Rule(Stage.SETTLED, acceptance_under_review),
+    Rule(Stage.SETTLED, acceptance_decays),
+    Rule(Stage.SETTLED, acceptance_fell),
+    Rule(Stage.SETTLED, slower_at_same_load),
     Rule(Stage.SETTLED, mixed_traffic),
+    Rule(Stage.SETTLED, temperature_below_floor),
+    Rule(Stage.SETTLED, acceptance_rose),
+    Rule(Stage.SETTLED, acceptance_under_review),
     Rule(Stage.SETTLED, gain_not_confirmed),
+    Rule(Stage.SETTLED, window_lengthened),
 )
 
 

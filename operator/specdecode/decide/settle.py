@@ -1,18 +1,18 @@
 """How much may be judged now. While a rollout runs, at start-up and for one window after an outage of the metrics,
 nothing about the traffic is: what is in the window then belongs to something else.
-
-The moments are the transitions of conditions: status is the memory, no timer is kept.
 """
 
 import math
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from specdecode.api.status import ConditionStatus, ConditionType, SpecDecodeDeploymentStatus, rfc3339
+from specdecode.api.status import rfc3339
+from specdecode.api.values import seconds_of
 from specdecode.api.vocabulary import Mode
-from specdecode.decide.decision import Reason
+from specdecode.decide.decision import Finding, Reason
 from specdecode.decide.facts import Availability
-from specdecode.decide.situation import Situation, Stage
+from specdecode.decide.settled import settled_seconds, settled_since
+from specdecode.decide.situation import Situation, Stage, View
 from specdecode.decide.wording import span
 
 
@@ -27,34 +27,6 @@ class Readiness:
 
 
 _ALL = Readiness(Stage.SETTLED, Reason.AS_REQUESTED, "")
-
-
-def settled_since(status: SpecDecodeDeploymentStatus) -> datetime | None:
-    """Since when a rolled-out mode has been measured without a break; None while it is not.
-
-    `Stalled` counts as well, because a resource that was stalled is not reconciling: its rollout may end without a
-    transition of `Reconciling`. A status without it was never stalled.
-    """
-    rolled_out = status.condition(ConditionType.RECONCILING)
-    measured = status.condition(ConditionType.METRICS_AVAILABLE)
-    stalled = status.condition(ConditionType.STALLED)
-    if rolled_out is None or rolled_out.status is not ConditionStatus.FALSE:
-        return None
-    if measured is None or measured.status is not ConditionStatus.TRUE:
-        return None
-    if stalled is not None and stalled.status is not ConditionStatus.FALSE:
-        return None
-    return max(condition.last_transition_time for condition in (rolled_out, measured, stalled) if condition is not None)
-
-
-def _settled_seconds(status: SpecDecodeDeploymentStatus, now: datetime) -> float:
-    since = settled_since(status)
-    return -math.inf if since is None else (now - since).total_seconds()
-
-
-def is_settled(status: SpecDecodeDeploymentStatus, window_seconds: float, now: datetime) -> bool:
-    """Whether the whole window lies after the last rollout and the last outage of the metrics."""
-    return _settled_seconds(status, now) >= window_seconds
 
 
 def _unless_rolled_out(situation: Situation, mode: Mode) -> Readiness | None:
@@ -89,11 +61,11 @@ def _unless_measured(situation: Situation, mode: Mode) -> Readiness | None:
 
 
 def _unless_settled(situation: Situation) -> Readiness | None:
-    seconds = _settled_seconds(situation.status, situation.now)
+    seconds = settled_seconds(situation.status, situation.now)
     window_seconds = situation.slow_window_seconds
     if seconds >= window_seconds:
         return None
-    stage = Stage.FAST if seconds >= situation.fast_window_seconds else Stage.STARTING
+    stage = Stage.FAST if seconds >= situation.fast_window_seconds / 2 else Stage.STARTING
     since = settled_since(situation.status)
     wait = f"one window of {span(window_seconds)} after the last rollout or outage of the metrics"
     moment = None if since is None else rfc3339(since + timedelta(seconds=math.ceil(window_seconds)))
@@ -106,3 +78,15 @@ def readiness(situation: Situation, mode: Mode) -> Readiness:
     return (
         _unless_rolled_out(situation, mode) or _unless_measured(situation, mode) or _unless_settled(situation) or _ALL
     )
+
+
+def window_lengthened(view: View) -> Finding | None:
+    """`guard.window` holds too few scrapes to show anything: what is judged is longer."""
+    asked, used = seconds_of(view.guard.window), view.fast.seconds
+    if asked >= used:
+        return None
+    message = (
+        f"guard.window {view.guard.window} is shorter than four scrapes of this cluster; {span(used)} "
+        f"is judged: set it to at least {span(used)}, or scrape more often"
+    )
+    return Finding(Reason.WINDOW_LENGTHENED, message)

@@ -2,18 +2,22 @@
 that the rules read. Nothing here judges.
 """
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
+from functools import cached_property
 
 from specdecode.api.guard import GuardSpec
 from specdecode.api.resource import SpecDecodeDeployment
-from specdecode.api.status import EvidenceItem, OffBand, SpecDecodeDeploymentStatus
+from specdecode.api.status import DraftBaseline, EvidenceItem, OffBand, SpecDecodeDeploymentStatus
 from specdecode.api.values import seconds_of
 from specdecode.api.vocabulary import Action, Mode
 from specdecode.decide.baseline import band_at
+from specdecode.decide.benefit import Benefit, expected_benefit
 from specdecode.decide.decision import Finding, Reason
-from specdecode.decide.facts import Cluster, Measurement, Window
+from specdecode.decide.facts import Batch, Cluster, Measurement, Window
+from specdecode.decide.settled import settled_since
 from specdecode.decide.wording import consequence
 from specdecode.plan.types import Plan
 
@@ -43,10 +47,21 @@ class Situation:
         return self.resource.spec.guard
 
     @property
+    def draft_baseline(self) -> DraftBaseline | None:
+        """What the same draft accepted unquantised; None when it was never seen healthy."""
+        baseline = self.status.baseline
+        draft = baseline.draft if baseline else None
+        return draft if draft is not None and draft.key == self.plan.draft_key else None
+
+    @property
     def slow_window_seconds(self) -> float:
         """How long a finding must hold. The measured window may be longer than `guard.window`, never shorter."""
         asked = seconds_of(self.guard.window)
         return max(asked, self.measurement.slow.seconds) if self.measurement.slow else asked
+
+
+MIN_BATCHES = 2
+"""One batch may be one odd scrape."""
 
 
 class Stage(IntEnum):
@@ -56,7 +71,7 @@ class Stage(IntEnum):
     STARTING = 1
     """Whether the engine starts at all."""
     FAST = 2
-    """What one fast window shows."""
+    """What two scrapes show."""
     SETTLED = 3
     """Everything: the mode has been running and measured for one slow window."""
 
@@ -94,7 +109,7 @@ class View:
         assert window is not None
         return window
 
-    @property
+    @cached_property
     def earlier(self) -> Window:
         """The slow window without the fast one. What holds for a whole window holds here and in `fast`; an average
         over it would already follow one bad end.
@@ -123,6 +138,41 @@ class View:
         if self.mode is Mode.OFF or baseline is None:
             return None
         return band_at(baseline.off, self.plan.baseline_key, self.slow.running_requests)
+
+    @cached_property
+    def batches(self) -> tuple[Batch, ...]:
+        """Of the slow window, as far as they were made after the last rollout or outage, oldest first."""
+        since = settled_since(self.situation.status)
+        start = math.inf if since is None else since.timestamp()
+        return tuple(batch for batch in self.situation.measurement.batches if batch.at > start)
+
+    @property
+    def changed_at(self) -> float | None:
+        """Unix seconds of the newest change for the worse that is certain. What was before it says nothing of now, so
+        a verdict on what came since need not wait for a whole window.
+        """
+        signals = self.situation.measurement.signals
+        changes = (signals.acceptance_fall, signals.tpot_rise)
+        return max((change.since for change in changes if change is not None and change.is_certain), default=None)
+
+    @property
+    def since_change(self) -> tuple[Batch, ...]:
+        """Batches since a certain change; empty while there is none, or fewer than two."""
+        changed_at = self.changed_at
+        since = () if changed_at is None else tuple(batch for batch in self.batches if batch.at > changed_at)
+        return since if len(since) >= MIN_BATCHES else ()
+
+    @cached_property
+    def whole_benefit(self) -> Benefit | None:
+        """What speculation brings here, over the slow window."""
+        return self.benefit()
+
+    def benefit(self, *, since: float = -math.inf, until: float = math.inf) -> Benefit | None:
+        """What speculation brings here, over a part of the slow window, from the best source there is."""
+        situation = self.situation
+        baseline = situation.status.baseline
+        off = baseline.off if baseline else None
+        return expected_benefit(self.plan, self.mode, situation.measurement, off, since=since, until=until)
 
     def step(self, reason: Reason, what: str, target: Mode | None, evidence: tuple[EvidenceItem, ...]) -> Finding:
         """A finding that wants to leave the mode; `what` is the first half of the sentence, with the numbers."""

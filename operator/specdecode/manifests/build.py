@@ -14,6 +14,7 @@ from specdecode.api.vocabulary import (
     ANNOTATION_REASON,
     ANNOTATION_ROLLED_BACK_FOR,
     ANNOTATION_ROLLED_BACK_FROM,
+    Arm,
     Mode,
 )
 from specdecode.manifests.deployment import deployment
@@ -44,11 +45,17 @@ class Objects:
     pod_monitor: Body | None
     intent_hash: str
     """Stands for all objects; a Deployment that carries another one was made from another intent."""
+    control: Body | None = None
+    """The Deployment of the control arm: one replica without speculation beside those of a mode that speculates."""
 
     def all(self) -> tuple[Body, ...]:
-        """In the order to apply. The Deployment is last: its annotation says that the others are there too."""
-        monitors = () if self.pod_monitor is None else (self.pod_monitor,)
-        return (self.service, *monitors, self.deployment)
+        """In the order to apply. The main Deployment is last: its annotation says that the others are there too."""
+        control = () if self.control is None else (self.control,)
+        return (*self.without_arms(), *control, self.deployment)
+
+    def without_arms(self) -> tuple[Body, ...]:
+        """All but the Deployments."""
+        return (self.service,) if self.pod_monitor is None else (self.service, self.pod_monitor)
 
 
 def _annotated(body: Body, annotations: Mapping[str, str]) -> Body:
@@ -63,15 +70,47 @@ def _stamped(objects: Objects) -> Objects:
     return replace(objects, deployment=stamped, intent_hash=intent_hash)
 
 
+def _control(resource: SpecDecodeDeployment, plan: Plan) -> Body | None:
+    """The control arm beside a mode that speculates; None where none is asked for or it cannot be.
+
+    It is one of `spec.replicas`, so that it needs no GPU more, and never the only one. Where an autoscaler owns the
+    number of the main arm it comes on top.
+    """
+    count, replicas, off = resource.spec.guard.baseline.control_replicas, resource.spec.replicas, plan.mode(Mode.OFF)
+    if count == 0 or off is None or not off.fits or (replicas is not None and replicas <= count):
+        return None
+    return deployment(resource, off, count, Arm.CONTROL)
+
+
 def build(resource: SpecDecodeDeployment, plan: Plan, options: Options = Options()) -> dict[Mode, Objects]:
     """The objects of every mode that fits, in the order of the ladder."""
     front = service(resource)
     monitor = pod_monitor(resource, dict(options.pod_monitor_labels)) if options.pod_monitor else None
-    return {
-        rung.mode: _stamped(Objects(deployment(resource, rung), front, monitor, intent_hash=""))
-        for rung in plan.ladder
-        if rung.fits
-    }
+    beside = _control(resource, plan)
+    built: dict[Mode, Objects] = {}
+    for rung in plan.ladder:
+        if rung.fits:
+            control = None if rung.mode is Mode.OFF else beside
+            main = deployment(resource, rung, resource.spec.replicas)
+            objects = Objects(main, front, monitor, intent_hash="", control=control)
+            built[rung.mode] = _stamped(_counted(objects, -1))
+    return built
+
+
+def _counted(objects: Objects, sign: int) -> Objects:
+    """The objects with the control arm's replicas added to those of the main arm, or taken from them by -1."""
+    spec = objects.deployment["spec"]
+    if objects.control is None or "replicas" not in spec:
+        return objects
+    replicas = spec["replicas"] + sign * objects.control["spec"]["replicas"]
+    return replace(objects, deployment={**objects.deployment, "spec": {**spec, "replicas": replicas}})
+
+
+def without_control(objects: Objects) -> Objects:
+    """The same mode with all replicas in the main arm: for when the control arm cannot or should not run."""
+    if objects.control is None:
+        return objects
+    return _stamped(replace(_counted(objects, 1), control=None))
 
 
 def latched(objects: Objects, rollback: RollbackStatus | None) -> Objects:

@@ -21,20 +21,21 @@ def _progress_deadline_seconds(load_bytes: int) -> int:
     return TERMINATION_GRACE_SECONDS + PULL_SECONDS + startup_budget_seconds(load_bytes)
 
 
-def deployment(resource: SpecDecodeDeployment, mode_plan: ModePlan, arm: Arm = Arm.MAIN) -> dict[str, Any]:
+def deployment(
+    resource: SpecDecodeDeployment, mode_plan: ModePlan, replicas: int | None, arm: Arm = Arm.MAIN
+) -> dict[str, Any]:
     """The Deployment that runs one mode.
 
     It never surges: a pod more than asked for needs GPUs that are usually not there, and the rollout, or the rollback
-    that should help, would wait for them for ever (kserve/kserve#5452). `replicas` is left out where the spec leaves it
-    out, so that an autoscaler may own it.
+    that should help, would wait for them for ever (kserve/kserve#5452). `replicas` is left out where it is None, so
+    that an autoscaler may own it.
     """
     name = resource.metadata.name
-    replicas = resource.spec.replicas
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {
-            "name": deployment_name(name),
+            "name": deployment_name(name, arm),
             "namespace": resource.metadata.namespace,
             "labels": engine_labels(name, arm, mode_plan.mode),
             "annotations": common_annotations()

@@ -46,8 +46,8 @@ def service_selector(resource_name: str) -> dict[str, str]:
 
 
 def selector_text(resource_name: str) -> str:
-    """The pods that `spec.replicas` counts, as the text that the scale subresource hands to autoscalers."""
-    return ",".join(f"{key}={value}" for key, value in sorted(arm_selector(resource_name, Arm.MAIN).items()))
+    """The pods that `spec.replicas` counts, both arms, as the text that the scale subresource hands to autoscalers."""
+    return ",".join(f"{key}={value}" for key, value in service_selector(resource_name).items())
 
 
 def common_annotations() -> dict[str, str]:

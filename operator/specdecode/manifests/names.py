@@ -2,6 +2,8 @@
 the visit before it made.
 """
 
+from specdecode.api.vocabulary import Arm
+
 CONTAINER = "vllm"
 """The engine's container. Its statuses are the engine's; others may be injected beside it."""
 
@@ -18,9 +20,12 @@ HOME = "/home/vllm"
 """Home folder of the engine: compile caches and configuration go below it."""
 
 
-def deployment_name(resource_name: str) -> str:
-    """The Deployment has the resource's name; 45 characters leave room for the suffixes of its pods."""
-    return resource_name
+def deployment_name(resource_name: str, arm: Arm = Arm.MAIN) -> str:
+    """The main Deployment has the resource's name, the one without speculation `<name>-control`.
+
+    45 characters leave room for the suffixes of the main arm's pods; the server shortens the names of control pods.
+    """
+    return resource_name if arm is Arm.MAIN else f"{resource_name}-{arm.value}"
 
 
 def service_name(resource_name: str) -> str:

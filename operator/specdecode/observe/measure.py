@@ -1,311 +1,251 @@
 """One tick: ask Prometheus about every deployment at once, and split the answer in memory.
 
 Every subject gets one of four words. A request that fails or answers in part makes all of them `Unreachable`: half a
-picture is none. Nothing is read as zero that was not counted; a fact that is missing where its neighbours are present
-makes the measurement `NoData`.
+picture is none, and what is remembered stays as it was. Nothing is read as zero that was not counted; a fact that is
+missing where its neighbours are present makes the measurement `NoData`.
+
+What is remembered between ticks, the counters of the slow window and the detectors, is lost with the process. For a
+deployment that was settled before, it is read again from Prometheus; if that fails the judgement goes on without.
 """
 
 import asyncio
-import math
-import re
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import lru_cache
-from itertools import accumulate
 from typing import Protocol
 
-from specdecode.api.resource import SpecDecodeDeployment
+import numpy as np
+
 from specdecode.api.vocabulary import Arm, Mode
-from specdecode.decide.facts import Availability, Histogram, Measurement, Window
-from specdecode.decide.wording import span
-from specdecode.engine.metrics import MetricNames, metric_names
-from specdecode.engine.version import EngineVersion
+from specdecode.decide.facts import Availability, Measurement
 from specdecode.observe.cache import BLOCK_SIZE, NUM_GPU_BLOCKS, cache_reading
-from specdecode.observe.prometheus import Answer, Failure, Sample, Samples
+from specdecode.observe.causes import Group, by_name, why_no_series, why_not
+from specdecode.observe.follow import Followed
+from specdecode.observe.past import Slice, slices
+from specdecode.observe.prometheus import Answer, Failure, Line, Lines, Past, Samples
 from specdecode.observe.queries import (
-    ARM,
-    DEPLOYMENT,
+    BOUND,
     FACT,
-    MODE,
-    NAMESPACE,
-    WINDOW,
+    NAME,
     Fact,
     Series,
-    Windows,
-    range_text,
+    counters_query,
     tick_queries,
-    windows,
 )
-from specdecode.observe.speculation import drafted
-from specdecode.plan.ladder import speculation_of
+from specdecode.observe.readings import GroupKey, Pods, Reader, by_pod, group_key
+from specdecode.observe.subject import Key, Subject
 
-Key = tuple[str, str]
-"""Namespace and name of a deployment."""
-GroupKey = tuple[str, str, str, str]
-"""Namespace, deployment, mode and arm."""
-
-MAX_AGE_SECONDS = 30.0
-"""A sample may be this old, or three scrapes, whichever is longer."""
-MAX_CLOCK_SKEW_SECONDS = 30.0
-
-_BOUND = re.compile(r"[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?|\+Inf")
-"""The label `le` as Prometheus writes it."""
+REBUILD_ATTEMPTS = 3
 
 
 class Client(Protocol):
-    """What `measure` needs of a Prometheus client."""
+    """What is needed of a Prometheus client. It never raises on what the server says."""
 
     async def query(self, promql: str, *, at: datetime) -> Answer:
-        """Evaluate a text at one instant; never raises on what the server says."""
+        """Evaluate a text at one instant."""
 
-
-@dataclass(frozen=True)
-class Subject:
-    """One deployment to measure."""
-
-    key: Key
-    mode: Mode
-    """The mode that runs."""
-    metric_names: MetricNames
-    window_seconds: float
-    """`guard.window`."""
-    num_speculative_tokens: int = 0
-    """Tokens of the longest draft; 0: the mode does not speculate."""
-
-
-def subject_of(resource: SpecDecodeDeployment, mode: Mode, version: EngineVersion) -> Subject:
-    """A deployment whose pods run `mode` on an engine of `version`."""
-    active = speculation_of(resource.spec, mode)
-    method, tokens = (None, 0) if active is None else (active.method, active.num_speculative_tokens)
-    return Subject(resource.key, mode, metric_names(version, method), resource.window_seconds, tokens)
-
-
-@dataclass
-class _Group:
-    """What Prometheus said of one deployment, mode and arm. Filled while the answers are read, then only read."""
-
-    facts: dict[tuple[str, str], float] = field(default_factory=dict)
-    """By window (empty: no window) and fact."""
-    buckets: dict[tuple[str, str], list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
-    """By window and fact: upper bound and count."""
-    caches: list[tuple[str, str]] = field(default_factory=list)
-    """Blocks and block size that engines report, as written."""
-    not_finite: set[str] = field(default_factory=set)
-    """Facts whose value was NaN."""
-
-    def state(self, fact: Fact) -> float | None:
-        """A fact without a window."""
-        return self.facts.get(("", fact))
-
-    def within(self, window: str) -> dict[str, float]:
-        """The facts of one window."""
-        return {fact: value for (place, fact), value in self.facts.items() if place == window}
-
-
-def _group_key(labels: Mapping[str, str]) -> GroupKey:
-    return labels.get(NAMESPACE, ""), labels.get(DEPLOYMENT, ""), labels.get(MODE, ""), labels.get(ARM, "")
-
-
-@lru_cache(maxsize=1024)
-def _bound(text: str) -> float | None:
-    """The upper bound of a bucket; None for what Prometheus would not write."""
-    return float(text) if _BOUND.fullmatch(text) else None
-
-
-def _read(group: _Group, sample: Sample) -> None:
-    labels = sample.labels
-    place = labels.get(WINDOW, ""), labels.get(FACT, "")
-    if place[1] == Fact.CACHE:
-        group.caches.append((labels.get(NUM_GPU_BLOCKS, ""), labels.get(BLOCK_SIZE, "")))
-        return
-    if "le" not in labels:
-        group.facts[place] = sample.value
-        return
-    bound = _bound(labels["le"])
-    if bound is not None:
-        group.buckets[place].append((bound, sample.value))
-
-
-def _grouped(answers: Iterable[Samples]) -> dict[GroupKey, _Group]:
-    groups: dict[GroupKey, _Group] = defaultdict(_Group)
-    for answer in answers:
-        for sample in answer.samples:
-            _read(groups[_group_key(sample.labels)], sample)
-        for labels in answer.not_finite:
-            groups[_group_key(labels)].not_finite.add(labels.get(FACT, ""))
-    return dict(groups)
-
-
-def _histogram(group: _Group, window: str, fact: Fact) -> Histogram | None:
-    """A histogram, or None when any part of it is missing.
-
-    Each bucket is extrapolated by itself, so a higher one may come out lower by a rounding: counts are made to ascend.
-    """
-    buckets = sorted(group.buckets.get((window, f"{fact}_bucket"), ()))
-    total, count = group.facts.get((window, f"{fact}_sum")), group.facts.get((window, f"{fact}_count"))
-    if total is None or count is None or not buckets or not math.isinf(buckets[-1][0]):
-        return None
-    ascending = accumulate((seen for _, seen in buckets), max)
-    return Histogram(tuple(zip((bound for bound, _ in buckets), ascending, strict=True)), total, count)
-
-
-def _window(subject: Subject, group: _Group, seconds: float) -> Window | None:
-    """One window, or None when a part that must be there is missing.
-
-    The counters of speculation are absent without it; some of them without the others are a broken answer, and reading
-    the rest as zero would look like a collapse.
-    """
-    window = range_text(seconds)
-    facts = group.within(window)
-    counts_drafts = subject.metric_names.drafts is not None
-    speculation = drafted(facts, subject.num_speculative_tokens, counts_drafts=counts_drafts)
-    if not facts.keys() >= {Fact.REQUESTS, Fact.RUNNING} or speculation is None:
-        return None
-    return Window(
-        seconds=seconds,
-        drafts=speculation.drafts,
-        draft_tokens=speculation.draft_tokens,
-        accepted_tokens=speculation.accepted_tokens,
-        requests=facts[Fact.REQUESTS],
-        step_seconds_sum=facts.get(Fact.STEP_SUM, 0.0),
-        step_count=facts.get(Fact.STEP_COUNT, 0.0),
-        preemptions=facts.get(Fact.PREEMPTIONS, 0.0),
-        tpot=_histogram(group, window, Fact.TPOT),
-        ttft=_histogram(group, window, Fact.TTFT),
-        e2e=_histogram(group, window, Fact.E2E),
-        running_requests=facts[Fact.RUNNING],
-        waiting_requests=facts.get(Fact.WAITING, 0.0),
-        kv_cache_usage=facts.get(Fact.KV_CACHE_USAGE, 0.0),
-    )
+    async def query_range(self, promql: str, *, start: float, end: float, step_seconds: float) -> Past:
+        """Evaluate a text every `step_seconds` between two moments in Unix seconds."""
 
 
 @dataclass(frozen=True)
 class _Tick:
     """What all subjects of one tick share."""
 
-    groups: Mapping[GroupKey, _Group]
-    labels_seen: Mapping[str, frozenset[GroupKey]]
+    now: float
+    groups: Mapping[GroupKey, Group]
+    names_seen: Mapping[str, frozenset[GroupKey]]
     """Groups by deployment name: to say which label is missing."""
-    windows: Windows
-    scrape_interval_seconds: float
+    series: int
+    numbers: int
+    """How many series there are, and how many of them are no bucket."""
+
+
+def _groups(state: Samples, counters: Samples) -> dict[GroupKey, Group]:
+    pods = by_pod((sample.labels, sample.value) for sample in counters.samples)
+    groups = {key: Group(pods=found) for key, found in pods.items()}
+    for sample in state.samples:
+        group = groups.setdefault(group_key(sample.labels), Group())
+        match sample.labels.get(FACT):
+            case Fact.TARGETS:
+                group.targets = sample.value
+            case Fact.UP:
+                group.up = sample.value
+            case _:
+                group.caches.append((sample.labels.get(NUM_GPU_BLOCKS, ""), sample.labels.get(BLOCK_SIZE, "")))
+    for labels in (*state.not_finite, *counters.not_finite):
+        groups.setdefault(group_key(labels), Group()).not_finite.add(labels.get(FACT) or labels.get(NAME, ""))
+    return groups
+
+
+def _tick(state: Samples, counters: Samples, now: float) -> _Tick:
+    groups = _groups(state, counters)
+    numbers = sum(BOUND not in sample.labels for sample in counters.samples)
+    return _Tick(now, groups, by_name(groups), len(counters.samples), numbers)
+
+
+class _Memory:
+    """What is remembered of one subject, and how its pods are read."""
+
+    def __init__(self, subject: Subject, scrape_interval_seconds: float) -> None:
+        self.followed = Followed(subject, scrape_interval_seconds)
+        self._readers: dict[Arm, Reader] = {}
+        self.attempts_left = 0
+        """How often reading the past may still be tried."""
 
     @property
-    def max_age_seconds(self) -> float:
-        """Older samples are stale."""
-        return max(MAX_AGE_SECONDS, 3 * self.scrape_interval_seconds)
+    def subject(self) -> Subject:
+        return self.followed.subject
+
+    def keys(self) -> Mapping[Arm, GroupKey]:
+        """The groups of both arms; the control arm only when one is wanted."""
+        subject = self.subject
+        main = {Arm.MAIN: (*subject.key, subject.mode.value, Arm.MAIN.value)}
+        control = {Arm.CONTROL: (*subject.key, Mode.OFF.value, Arm.CONTROL.value)}
+        return main if subject.control_names is None else main | control
+
+    def _reader(self, arm: Arm, pods: Pods[float]) -> Reader:
+        """Reads one arm by the edges that its pods have now."""
+        reader = self._readers.get(arm)
+        if reader is None:
+            names = self.subject.metric_names if arm is Arm.MAIN else self.subject.control_names
+            assert names is not None, "the control arm is only read where one is wanted"
+            reader = self._readers[arm] = Reader(names, self.subject.num_speculative_tokens if arm is Arm.MAIN else 0)
+        reader.follow(pods)
+        return reader
+
+    def take(self, tick: _Tick) -> None:
+        """What the pods say now. What cannot be read in full is not read."""
+        for arm, key in self.keys().items():
+            group = tick.groups.get(key)
+            if group is not None and not group.not_finite:
+                reader = self._reader(arm, group.pods)
+                self.followed.take(arm, reader.layout, reader.readings(group.pods), tick.now)
+
+    def take_past(self, tick: _Tick, part: Slice, past: Mapping[GroupKey, Pods[Line]]) -> None:
+        """What the pods said in a stretch of the past, by the edges that they have now."""
+        moments = np.array([part.start + part.step_seconds * step for step in range(part.steps)])
+        for arm, key in self.keys().items():
+            now, then = tick.groups.get(key), past.get(key)
+            if now is None or then is None:
+                continue
+            reader = self._reader(arm, now.pods)
+            for moment, readings in zip(moments.tolist(), reader.past(then, moments), strict=True):
+                self.followed.take(arm, reader.layout, readings, moment)
 
 
-def _why_no_series(subject: Subject, tick: _Tick) -> str:
-    namespace, name = subject.key
-    seen = tick.labels_seen.get(name, frozenset())
-    if any(key[0] == "" for key in seen):
-        return f"the series of {name} carry no label {NAMESPACE}; let the scrape configuration copy it from the pod"
-    own = [key for key in seen if key[0] == namespace]
-    if any("" in key for key in own):
-        return f"the series of {name} lack the label {MODE} or {ARM}; let the scrape configuration copy them"
-    if own:
-        modes = ", ".join(sorted({mode for _, _, mode, _ in own}))
-        return f"Prometheus has series of {name} in mode {modes} and none in mode {subject.mode} yet"
-    return (
-        f"no pod of {name} is scraped: Prometheus has no series with {DEPLOYMENT}={name} in {namespace}; "
-        "look at its scrape configuration or PodMonitor"
-    )
+class Observer:
+    """Measures deployments tick by tick, and remembers what that takes."""
 
+    def __init__(self, client: Client, *, scrape_interval_seconds: float, namespaces: Sequence[str] = ()) -> None:
+        self.problem = ""
+        """Why the past could not be read at the last tick; empty when it could, or need not be."""
+        self._client = client
+        self._scrape_interval_seconds = scrape_interval_seconds
+        self._namespaces = namespaces
+        self._memories: dict[Key, _Memory] = {}
 
-def _why_not_up(group: _Group) -> str | None:
-    """Why the pods say nothing, if they do not."""
-    targets = group.state(Fact.TARGETS)
-    if group.not_finite:
-        return f"Prometheus answered NaN for {', '.join(sorted(group.not_finite))}"
-    if not targets:
-        return "no pod is scraped any more"
-    if not group.state(Fact.UP):
-        return f"the pods are down: {targets:.0f} scraped, none answers"
-    return None
+    async def tick(self, subjects: Sequence[Subject], now: datetime) -> Mapping[Key, Measurement]:
+        """Measure every subject, by key. All requests look at the same instant; there are at most eight."""
+        self.problem = ""
+        self._remember(subjects, now.timestamp())
+        if not subjects:
+            return {}
+        series = Series(tuple(dict.fromkeys(name for subject in subjects for name in subject.names)), self._namespaces)
+        state, counters = await asyncio.gather(*(self._client.query(text, at=now) for text in tick_queries(series)))
+        for answer in (state, counters):
+            if isinstance(answer, Failure):
+                return {
+                    subject.key: Measurement(Availability.UNREACHABLE, answer.cause, subject.mode)
+                    for subject in subjects
+                }
+        assert isinstance(state, Samples)
+        assert isinstance(counters, Samples)
+        tick = _tick(state, counters, now.timestamp())
+        await self._read_past(series, tick)
+        for memory in self._memories.values():
+            memory.take(tick)
+        return {key: self._measured(memory, tick) for key, memory in self._memories.items()}
 
+    def _remember(self, subjects: Sequence[Subject], now: float) -> None:
+        """Keep what is remembered of these subjects, and forget the others."""
+        memories: dict[Key, _Memory] = {}
+        for subject in subjects:
+            memory = self._memories.get(subject.key)
+            if memory is None or memory.subject.identity != subject.identity:
+                memory = _Memory(subject, self._scrape_interval_seconds)
+                since = subject.settled_since
+                # A mode that has only just begun has no past.
+                has_past = since is not None and now - since > 2 * self._scrape_interval_seconds
+                memory.attempts_left = REBUILD_ATTEMPTS if has_past else 0
+            memory.followed.subject = subject
+            memories[subject.key] = memory
+        self._memories = memories
 
-def _why_not_fresh(group: _Group, tick: _Tick) -> str | None:
-    """Why the newest samples cannot be used, if they cannot."""
-    age = group.state(Fact.AGE)
-    if age is None:
-        return "the pods answer scrapes without the metrics of vLLM; is --disable-log-stats set?"
-    if age < -MAX_CLOCK_SKEW_SECONDS:
-        return f"clock skew: samples lie more than {span(MAX_CLOCK_SKEW_SECONDS)} in the future"
-    if age > tick.max_age_seconds:
-        return f"stale: no sample for more than {span(tick.max_age_seconds)}"
-    return None
+    async def _read_past(self, series: Series, tick: _Tick) -> None:
+        """Read again what a predecessor of this process knew, for everybody who lacks it, in at most six requests."""
+        lacking = [memory for memory in self._memories.values() if memory.attempts_left > 0]
+        lacking = [memory for memory in lacking if memory.keys()[Arm.MAIN] in tick.groups]
+        if not lacking:
+            return
+        parts = slices(
+            tick.now,
+            since=min(memory.subject.settled_since or tick.now for memory in lacking),
+            window_seconds=max(memory.followed.keep_seconds for memory in lacking),
+            scrape_interval_seconds=self._scrape_interval_seconds,
+            series=tick.series,
+            numbers=tick.numbers,
+        )
+        answers = await asyncio.gather(
+            *(
+                self._client.query_range(
+                    counters_query(series, has_buckets=part.has_buckets),
+                    start=part.start,
+                    end=part.end,
+                    step_seconds=part.step_seconds,
+                )
+                for part in parts
+            )
+        )
+        complete = [answer for answer in answers if isinstance(answer, Lines)]
+        if len(complete) < len(parts):
+            cause = next(answer.cause for answer in answers if isinstance(answer, Failure))
+            self.problem = f"what happened before the start could not be read again: {cause}"
+            for memory in lacking:
+                memory.attempts_left -= 1
+            return
+        fresh = [_Memory(memory.subject, self._scrape_interval_seconds) for memory in lacking]
+        for part, answer in zip(parts, complete, strict=True):
+            past = by_pod((line.labels, line) for line in answer.lines)
+            for memory in fresh:
+                memory.take_past(tick, part, past)
+                await asyncio.sleep(0)  # a large fleet must not keep the health check waiting
+        self._memories |= {memory.subject.key: memory for memory in fresh}
 
+    def _measured(self, memory: _Memory, tick: _Tick) -> Measurement:
+        subject, keys = memory.subject, memory.keys()
+        group = tick.groups.get(keys[Arm.MAIN])
+        if group is None:
+            cause = why_no_series(subject, tick.names_seen.get(subject.key[1], frozenset()))
+            return Measurement(Availability.NO_DATA, cause, subject.mode)
+        why = why_not(group, subject.metric_names, tick.now, self._scrape_interval_seconds)
+        if why is not None:
+            return Measurement(Availability.NO_DATA, why, subject.mode)
+        measurement = memory.followed.measurement(
+            tick.now,
+            pods_up=round(group.up),
+            age_seconds=group.age_seconds(tick.now),
+            cache=cache_reading(group.caches),
+        )
+        return replace(measurement, control=self._control(memory, tick))
 
-def _is_idle(window: Window) -> bool:
-    return window.running_requests == 0 and window.drafts == 0 and window.requests == 0
-
-
-def _measured(subject: Subject, group: _Group, tick: _Tick) -> Measurement:
-    fast = _window(subject, group, tick.windows.fast_seconds)
-    slow = _window(subject, group, tick.windows.slow_seconds(subject.window_seconds))
-    measurement = Measurement(
-        Availability.MEASURED,
-        "",
-        subject.mode,
-        Arm.MAIN,
-        fast,
-        slow,
-        round(group.state(Fact.UP) or 0),
-        group.state(Fact.AGE) or 0.0,
-        cache_reading(group.caches),
-    )
-    if fast is None or slow is None:
-        cause = "the window holds less than two scrapes, or a part of the counters is missing"
-        return replace(measurement, availability=Availability.NO_DATA, cause=cause, fast=None, slow=None)
-    if _is_idle(slow):
-        cause = f"no request ran or finished within {span(slow.seconds)}"
-        return replace(measurement, availability=Availability.NO_TRAFFIC, cause=cause)
-    return measurement
-
-
-def _of_subject(subject: Subject, tick: _Tick) -> Measurement:
-    group = tick.groups.get((*subject.key, subject.mode, Arm.MAIN))
-    if group is None:
-        return Measurement(Availability.NO_DATA, _why_no_series(subject, tick), subject.mode)
-    cause = _why_not_up(group) or _why_not_fresh(group, tick)
-    if cause is not None:
-        return Measurement(Availability.NO_DATA, cause, subject.mode)
-    return _measured(subject, group, tick)
-
-
-def _tick(answers: Sequence[Samples], asked: Windows, scrape_interval_seconds: float) -> _Tick:
-    groups = _grouped(answers)
-    labels_seen: dict[str, set[GroupKey]] = defaultdict(set)
-    for key in groups:
-        labels_seen[key[1]].add(key)
-    seen = {name: frozenset(keys) for name, keys in labels_seen.items()}
-    return _Tick(groups, seen, asked, scrape_interval_seconds)
-
-
-async def measure(
-    client: Client,
-    subjects: Sequence[Subject],
-    *,
-    now: datetime,
-    scrape_interval_seconds: float,
-    namespaces: Sequence[str] = (),
-) -> Mapping[Key, Measurement]:
-    """Measure the main arm of every subject, by key. All requests look at the same instant, `now`.
-
-    `namespaces` restricts the series; empty asks for all.
-    """
-    if not subjects:
-        return {}
-    asked = windows((subject.window_seconds for subject in subjects), scrape_interval_seconds)
-    series = Series(tuple(dict.fromkeys(subject.metric_names for subject in subjects)), namespaces)
-    answers = await asyncio.gather(*(client.query(text, at=now) for text in tick_queries(series, asked)))
-    complete = [answer for answer in answers if isinstance(answer, Samples)]
-    failures = [answer for answer in answers if isinstance(answer, Failure)]
-    if failures:
-        return {
-            subject.key: Measurement(Availability.UNREACHABLE, failures[0].cause, subject.mode) for subject in subjects
-        }
-    tick = _tick(complete, asked, scrape_interval_seconds)
-    return {subject.key: _of_subject(subject, tick) for subject in subjects}
+    def _control(self, memory: _Memory, tick: _Tick) -> Measurement | None:
+        """The control arm, if one is wanted and seen."""
+        key, names = memory.keys().get(Arm.CONTROL), memory.subject.control_names
+        group = None if key is None else tick.groups.get(key)
+        if group is None or names is None:
+            return None
+        why = why_not(group, names, tick.now, self._scrape_interval_seconds)
+        if why is not None:
+            return Measurement(Availability.NO_DATA, why, Mode.OFF, Arm.CONTROL)
+        return memory.followed.control(tick.now, pods_up=round(group.up), age_seconds=group.age_seconds(tick.now))

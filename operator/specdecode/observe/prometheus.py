@@ -1,5 +1,5 @@
-"""The Prometheus client: one PromQL text in, one answer out. It never raises on what the server says, and never reads
-a missing, partial or broken answer as a number.
+"""The Prometheus client: one PromQL text in, one answer out, for one instant or for a stretch of the past. It never
+raises on what the server says, and never reads a missing, partial or broken answer as a number.
 """
 
 import asyncio
@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 import httpx
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field, ValidationError
 
 from specdecode.errors import SettingsError
@@ -22,7 +24,7 @@ TIMEOUT = httpx.Timeout(connect=2.0, read=8.0, write=2.0, pool=2.0)
 TOTAL_SECONDS = 10.0
 """For a whole call: the timeouts above are per phase, and a server that trickles bytes never trips them."""
 MAX_BODY_BYTES = 64 * 1024**2
-"""Some 400,000 series: more than the windows of a thousand deployments."""
+"""Some 200,000 series: what a thousand pods expose to us, more than twice."""
 
 _SERVER_TIMEOUT = "7s"
 """The server gives up before the client does, and says so."""
@@ -63,6 +65,27 @@ class Failure:
 Answer = Samples | Failure
 
 
+@dataclass(frozen=True, eq=False)
+class Line:
+    """One series over a stretch of time."""
+
+    labels: Mapping[str, str]
+    at: NDArray[np.float64]
+    """Unix seconds of the evaluations, ascending."""
+    values: NDArray[np.float64]
+    """Finite values only; an evaluation without one is left out."""
+
+
+@dataclass(frozen=True)
+class Lines:
+    """A complete answer about a stretch of time."""
+
+    lines: tuple[Line, ...]
+
+
+Past = Lines | Failure
+
+
 class _Series(BaseModel):
     metric: dict[str, str]
     value: tuple[float, float]
@@ -81,6 +104,28 @@ class _Vector(BaseModel):
     status: Literal["success"]
     data: Data
     warnings: Annotated[tuple[str, ...], Field(max_length=0)] = ()
+
+
+class _Stretch(BaseModel):
+    metric: dict[str, str]
+    values: list[tuple[float, float]]
+
+
+class _Matrix(BaseModel):
+    """A complete answer about a stretch of time."""
+
+    class Data(BaseModel):
+        """`data` of a range query."""
+
+        result_type: Literal["matrix"] = Field(alias="resultType")
+        result: list[_Stretch]
+
+    status: Literal["success"]
+    data: Data
+    warnings: Annotated[tuple[str, ...], Field(max_length=0)] = ()
+
+
+_Kind = TypeVar("_Kind", _Vector, _Matrix)
 
 
 class _Reply(BaseModel):
@@ -110,7 +155,13 @@ def _samples(vector: _Vector) -> Samples:
     )
 
 
-def _why_not(status_code: int, body: bytes) -> Failure:
+def _line(stretch: _Stretch) -> Line:
+    points = np.array(stretch.values, dtype=np.float64).reshape(-1, 2)
+    finite = points[np.isfinite(points[:, 1])]
+    return Line(stretch.metric, finite[:, 0], finite[:, 1])
+
+
+def _why_not(status_code: int, body: bytes, wanted: str) -> Failure:
     """Why an answer cannot be used."""
     try:
         reply = _Reply.model_validate_json(body)
@@ -121,19 +172,31 @@ def _why_not(status_code: int, body: bytes) -> Failure:
         return Failure(f"Prometheus answered {status_code}: {_shown(reply.error) or 'no reason given'}")
     if reply.warnings:
         return Failure(f"Prometheus answered only in part: {_shown(reply.warnings[0])}")
-    if reply.data.result_type != "vector":
-        return Failure(f"Prometheus answered with a {_shown(reply.data.result_type)} instead of a vector")
-    return Failure("Prometheus sent a vector that cannot be read")
+    if reply.data.result_type != wanted:
+        return Failure(f"Prometheus answered with a {_shown(reply.data.result_type)} instead of a {wanted}")
+    return Failure(f"Prometheus sent a {wanted} that cannot be read")
+
+
+def _read(kind: type[_Kind], status_code: int, body: bytes) -> _Kind | Failure:
+    wanted = kind.__name__.lstrip("_").lower()
+    if status_code != httpx.codes.OK:
+        return _why_not(status_code, body, wanted)
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError:
+        return _why_not(status_code, body, wanted)
 
 
 def read_answer(status_code: int, body: bytes) -> Answer:
-    """What an HTTP response says."""
-    if status_code != httpx.codes.OK:
-        return _why_not(status_code, body)
-    try:
-        return _samples(_Vector.model_validate_json(body))
-    except ValidationError:
-        return _why_not(status_code, body)
+    """What an HTTP response to a query says."""
+    vector = _read(_Vector, status_code, body)
+    return vector if isinstance(vector, Failure) else _samples(vector)
+
+
+def read_past(status_code: int, body: bytes) -> Past:
+    """What an HTTP response to a range query says."""
+    matrix = _read(_Matrix, status_code, body)
+    return matrix if isinstance(matrix, Failure) else Lines(tuple(_line(stretch) for stretch in matrix.data.result))
 
 
 class _TooLargeError(Exception):
@@ -150,7 +213,7 @@ async def _body(response: httpx.Response) -> bytes:
 
 
 class PrometheusClient:
-    """Instant queries against one Prometheus, or anything that speaks its API.
+    """Queries against one Prometheus, or anything that speaks its API.
 
     It ignores the proxy variables of the environment and follows no redirects: metrics are asked for where the
     settings say, or not at all. Use it as an async context manager.
@@ -166,7 +229,7 @@ class PrometheusClient:
         timeout: httpx.Timeout = TIMEOUT,
         total_seconds: float = TOTAL_SECONDS,
     ) -> None:
-        self._endpoint = f"{url.rstrip('/')}/api/v1/query"
+        self._base = f"{url.rstrip('/')}/api/v1"
         self._token_file = token_file
         self._total_seconds = total_seconds
         self._client = httpx.AsyncClient(
@@ -213,9 +276,20 @@ class PrometheusClient:
 
     async def query(self, promql: str, *, at: datetime) -> Answer:
         """Evaluate `promql` at one instant."""
+        reply = await self._reply("query", {"query": promql, "time": f"{at.timestamp():.3f}"})
+        return reply if isinstance(reply, Failure) else read_answer(*reply)
+
+    async def query_range(self, promql: str, *, start: float, end: float, step_seconds: float) -> Past:
+        """Evaluate `promql` every `step_seconds` from `start` to `end`, both in Unix seconds."""
+        times = {"start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step_seconds:.3f}"}
+        reply = await self._reply("query_range", {"query": promql, **times})
+        return reply if isinstance(reply, Failure) else read_past(*reply)
+
+    async def _reply(self, endpoint: str, form: Mapping[str, str]) -> tuple[int, bytes] | Failure:
+        """Status and body, or why there are none."""
         try:
             async with asyncio.timeout(self._total_seconds):
-                return await self._asked(promql, at)
+                return await self._sent(endpoint, form)
         except (TimeoutError, httpx.TimeoutException):
             return Failure(f"Prometheus did not answer within {self._total_seconds:g} s or a phase of it")
         except _TooLargeError:
@@ -226,13 +300,13 @@ class PrometheusClient:
         except (OSError, UnicodeError) as error:
             return Failure(f"the token for Prometheus cannot be read: {_shown(str(error))}")
 
-    async def _asked(self, promql: str, at: datetime) -> Answer:
-        form = {"query": promql, "time": f"{at.timestamp():.3f}", "timeout": _SERVER_TIMEOUT}
-        request = self._client.build_request("POST", self._endpoint, data=form, headers=self._headers())
+    async def _sent(self, endpoint: str, form: Mapping[str, str]) -> tuple[int, bytes] | Failure:
+        data = {**form, "timeout": _SERVER_TIMEOUT}
+        request = self._client.build_request("POST", f"{self._base}/{endpoint}", data=data, headers=self._headers())
         response = await self._client.send(request, stream=True)
         try:
             if response.is_redirect:
                 return Failure(f"Prometheus answered {response.status_code}: redirects are not followed; set its URL")
-            return read_answer(response.status_code, await _body(response))
+            return response.status_code, await _body(response)
         finally:
             await response.aclose()

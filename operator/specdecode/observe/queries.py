@@ -1,15 +1,16 @@
-"""PromQL for one tick: at most eight requests whatever the number of deployments. Pure; it asks nobody.
+"""PromQL for one tick: two requests whatever the number of deployments, and slices of history. Pure; it asks nobody.
 
 Series are found by our own labels, which Prometheus copies from the pods, and split again in memory. Nothing that a
 user of the cluster wrote enters a query; the one variable text, the namespaces, comes from the operator's settings.
 
-One request per window returns every increase in it, told apart by the labels `fact` and `window`; one more returns what
-has no window. `_created` gauges never match, because names are exact.
+Counters are asked for as they are, pod by pod, with the moment of their scrape: differences are made in memory, where
+a restart, a lost scrape and a pod that comes or goes can be told apart. What belongs together is one request, because
+Prometheus evaluates one on one state of its storage. `_created` gauges never match, because names are exact.
 """
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -23,32 +24,37 @@ def _prometheus_label(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_]", "_", name)
 
 
+NAME = "__name__"
 NAMESPACE = "namespace"
 DEPLOYMENT = _prometheus_label(LABEL_DEPLOYMENT)
 MODE = _prometheus_label(LABEL_MODE)
 ARM = _prometheus_label(LABEL_ARM)
 GROUP = (NAMESPACE, DEPLOYMENT, MODE, ARM)
 """Labels that tell one series of a deployment, mode and arm from another."""
+JOB = "job"
+INSTANCE = "instance"
+POD = (*GROUP, JOB, INSTANCE)
+"""Labels of one pod. Two jobs that scrape the same pod count as two pods: added up, they would look like restarts."""
+BOUND = "le"
+TEMPERATURE = "temperature"
 
 FACT = "fact"
-WINDOW = "window"
 
 FAST_WINDOW_SCRAPES = 4
 """Two samples make an increase; four survive a lost scrape."""
-MAX_SLOW_WINDOWS = 6
-"""One request each; with the fast window and the state that makes eight."""
 
-_LADDER_SECONDS = (30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0)
-_SHORT_LADDER_SECONDS = (60.0, 120.0, 300.0, 900.0, 1800.0, 3600.0)
+ACCEPTANCE_RATIO = "specdecode:request_acceptance_ratio"
+"""Histogram of acceptance rates per request with the label `temperature`, where the meter runs."""
 
 
 class Fact(StrEnum):
-    """What a sample says. Histograms add `_bucket`, `_sum` and `_count`."""
+    """What a number says. Histograms add `_bucket`, `_sum` and `_count`."""
 
     DRAFTS = "drafts"
     DRAFT_TOKENS = "draft_tokens"
     ACCEPTED_TOKENS = "accepted_tokens"
     EMITTED_TOKENS = "emitted_tokens"
+    GENERATION_TOKENS = "generation_tokens"
     REQUESTS = "requests"
     PREEMPTIONS = "preemptions"
     STEP_SUM = "step_sum"
@@ -56,47 +62,16 @@ class Fact(StrEnum):
     TPOT = "tpot"
     TTFT = "ttft"
     E2E = "e2e"
+    ACCEPTANCE = "acceptance"
     RUNNING = "running"
     WAITING = "waiting"
     KV_CACHE_USAGE = "kv_cache_usage"
     TARGETS = "targets"
     UP = "up"
-    AGE = "age"
+    SCRAPED_AT = "scraped_at"
+    """Unix seconds of the newest scrape."""
     CACHE = "cache"
     """Its labels say it; the value says nothing."""
-
-
-@dataclass(frozen=True)
-class Windows:
-    """The windows of one tick, in seconds."""
-
-    fast_seconds: float
-    ladder_seconds: tuple[float, ...]
-    """Slow windows that are asked for, ascending."""
-
-    def slow_seconds(self, asked_seconds: float) -> float:
-        """The window that stands for `guard.window`: the same, or the next longer one."""
-        return next((rung for rung in self.ladder_seconds if rung >= asked_seconds), self.ladder_seconds[-1])
-
-    @property
-    def every(self) -> tuple[float, ...]:
-        """Every window, each once."""
-        return tuple(sorted({self.fast_seconds, *self.ladder_seconds}))
-
-
-def windows(asked_seconds: Iterable[float], scrape_interval_seconds: float) -> Windows:
-    """The windows to ask for. `asked_seconds` holds at least one `guard.window`, each at most an hour.
-
-    More than six distinct ones are rounded up to a ladder. A window shorter than the fast one holds too few scrapes
-    and is lengthened to it.
-    """
-    fast = FAST_WINDOW_SCRAPES * scrape_interval_seconds
-    distinct = sorted({max(seconds, fast) for seconds in asked_seconds})
-    for ladder in (_LADDER_SECONDS, _SHORT_LADDER_SECONDS):
-        if len(distinct) > MAX_SLOW_WINDOWS:
-            rungs = (*ladder, distinct[-1])
-            distinct = sorted({next(rung for rung in rungs if rung >= seconds) for seconds in distinct})
-    return Windows(fast, tuple(distinct[-MAX_SLOW_WINDOWS:]))
 
 
 _COUNTERS = (
@@ -104,11 +79,27 @@ _COUNTERS = (
     (Fact.DRAFT_TOKENS, "draft_tokens"),
     (Fact.ACCEPTED_TOKENS, "accepted_tokens"),
     (Fact.EMITTED_TOKENS, "emitted_tokens"),
+    (Fact.GENERATION_TOKENS, "generation_tokens"),
     (Fact.REQUESTS, "finished_requests"),
     (Fact.PREEMPTIONS, "preemptions"),
 )
 """Facts and the attribute of `MetricNames` with their counter."""
-_HISTOGRAMS = ((Fact.TPOT, "tpot"), (Fact.TTFT, "ttft"), (Fact.E2E, "e2e"))
+_GAUGES = ((Fact.RUNNING, "running"), (Fact.WAITING, "waiting"), (Fact.KV_CACHE_USAGE, "kv_cache_usage"))
+HISTOGRAMS = ((Fact.TPOT, "tpot"), (Fact.TTFT, "ttft"), (Fact.E2E, "e2e"))
+"""Facts and the attribute of `MetricNames` with their histogram."""
+
+
+def series_of(names: MetricNames) -> Mapping[str, str]:
+    """The series of one engine version by fact: counters, gauges, and histograms as `tpot_sum`, `tpot_count` and
+    `tpot_bucket`.
+    """
+    found: dict[str, str | None] = {fact: getattr(names, attribute) for fact, attribute in (*_COUNTERS, *_GAUGES)}
+    found |= {Fact.STEP_SUM: f"{names.itl}_sum", Fact.STEP_COUNT: f"{names.itl}_count"}
+    histograms = {fact: getattr(names, attribute) for fact, attribute in HISTOGRAMS}
+    for fact, base in (histograms | {Fact.ACCEPTANCE: ACCEPTANCE_RATIO}).items():
+        if base is not None:
+            found |= {f"{fact}_{suffix}": f"{base}_{suffix}" for suffix in ("sum", "count", "bucket")}
+    return {fact: name for fact, name in found.items() if name is not None}
 
 
 @dataclass(frozen=True)
@@ -120,91 +111,69 @@ class Series:
     """Only these; empty: every namespace."""
 
     @property
-    def selector(self) -> str:
+    def matchers(self) -> tuple[str, ...]:
         """Label matchers. JSON quotes as PromQL does: both escape quotes, backslashes and control characters."""
-        matchers = [f'{DEPLOYMENT}!=""']
-        if self.namespaces:
-            pattern = "|".join(re.escape(namespace) for namespace in self.namespaces)
-            matchers.append(f"{NAMESPACE}=~{json.dumps(pattern, ensure_ascii=False)}")
-        return f"{{{','.join(matchers)}}}"
+        own = f'{DEPLOYMENT}!=""'
+        if not self.namespaces:
+            return (own,)
+        pattern = "|".join(re.escape(namespace) for namespace in self.namespaces)
+        return own, f"{NAMESPACE}=~{json.dumps(pattern, ensure_ascii=False)}"
+
+    @property
+    def selector(self) -> str:
+        """The matchers as a selector."""
+        return f"{{{','.join(self.matchers)}}}"
 
     def of(self, attribute: str) -> tuple[str, ...]:
         """The distinct metric names of one attribute of `MetricNames`."""
         names = (getattr(version, attribute) for version in self.names)
         return tuple(dict.fromkeys(name for name in names if name is not None))
 
-
-def range_text(seconds: float) -> str:
-    """A range as PromQL and the label `window` write it: `300s`, or `1300ms`."""
-    milliseconds = round(seconds * 1000)
-    return f"{milliseconds // 1000}s" if milliseconds % 1000 == 0 else f"{milliseconds}ms"
-
-
-def _labelled(expression: str, label: str, value: str) -> str:
-    return f'label_replace({expression},"{label}","{value}","","")'
-
-
-def _union(expressions: Iterable[str]) -> str:
-    """Series of the left side win over equal ones of the right; the label `fact` keeps different facts apart."""
-    return " or ".join(expressions)
+    def every(self, *, has_buckets: bool) -> tuple[str, ...]:
+        """The distinct names of all counters, gauges and histograms."""
+        found = (series_of(version) for version in self.names)
+        return tuple(
+            dict.fromkeys(
+                name
+                for names in found
+                for fact, name in names.items()
+                if has_buckets or not (fact.endswith("_bucket") or fact.startswith(Fact.ACCEPTANCE))
+            )
+        )
 
 
-def _by(*more: str) -> str:
-    return f"by ({','.join((*GROUP, *more))})"
+def _labelled(expression: str, value: str) -> str:
+    return f'label_replace({expression},"{FACT}","{value}","","")'
 
 
-def _counters(series: Series, window: str) -> Iterable[str]:
-    for fact, attribute in _COUNTERS:
-        for name in series.of(attribute):
-            yield _labelled(f"sum {_by()} (increase({name}{series.selector}[{window}]))", FACT, fact)
-    for suffix, fact in (("sum", Fact.STEP_SUM), ("count", Fact.STEP_COUNT)):
-        for name in series.of("itl"):
-            yield _labelled(f"sum {_by()} (increase({name}_{suffix}{series.selector}[{window}]))", FACT, fact)
+def _by(labels: Iterable[str]) -> str:
+    return f"by ({','.join(labels)})"
 
 
-def _histograms(series: Series, window: str) -> Iterable[str]:
-    for fact, attribute in _HISTOGRAMS:
-        for name in series.of(attribute):
-            for suffix, by in (("bucket", _by("le")), ("sum", _by()), ("count", _by())):
-                increase = f"sum {by} (increase({name}_{suffix}{series.selector}[{window}]))"
-                yield _labelled(increase, FACT, f"{fact}_{suffix}")
+def counters_query(series: Series, *, has_buckets: bool = True) -> str:
+    """Every counter and gauge of every pod as it is, and when the pod was scraped, in one request.
 
-
-def _gauges(series: Series, window: str) -> Iterable[str]:
-    # A pod with several engines (data parallel) has a series per engine: summed per pod, then averaged over pods.
-    for fact, attribute in ((Fact.RUNNING, "running"), (Fact.WAITING, "waiting")):
-        for name in series.of(attribute):
-            per_pod = f"sum {_by('instance')} (avg_over_time({name}{series.selector}[{window}]))"
-            yield _labelled(f"avg {_by()} ({per_pod})", FACT, fact)
-    for name in series.of("kv_cache_usage"):
-        usage = f"max {_by()} (max_over_time({name}{series.selector}[{window}]))"
-        yield _labelled(usage, FACT, Fact.KV_CACHE_USAGE)
-
-
-def window_query(series: Series, window_seconds: float) -> str:
-    """Everything that happened in one window, in one request."""
-    window = range_text(window_seconds)
-    parts = (*_counters(series, window), *_histograms(series, window), *_gauges(series, window))
-    return _labelled(_union(parts), WINDOW, window)
+    A pod with several engines (data parallel) has a series per engine: they are summed. They start and end together,
+    so that a restart is still seen in the sum. Without buckets it is small enough for an hour of history.
+    """
+    names = "|".join(re.escape(name) for name in series.every(has_buckets=has_buckets))
+    selector = f"{{{','.join((f'{NAME}=~{json.dumps(names)}', *series.matchers))}}}"
+    labels = (NAME, BOUND, TEMPERATURE, *POD) if has_buckets else (NAME, *POD)
+    scraped = (f"max {_by(POD)} (timestamp({name}{series.selector}))" for name in series.of("running"))
+    return " or ".join((f"sum {_by(labels)} ({selector})", *(_labelled(moment, Fact.SCRAPED_AT) for moment in scraped)))
 
 
 def state_query(series: Series) -> str:
-    """Targets, targets that answer, the age in seconds of the newest sample, and the sizes of KV cache that engines
-    report, in one request.
-    """
-    ages = (
-        _labelled(f"time() - max {_by()} (timestamp({name}{series.selector}))", FACT, Fact.AGE)
-        for name in series.of("running")
-    )
+    """Targets, targets that answer, and the sizes of KV cache that engines report, in one request."""
     caches = (
-        _labelled(f"max {_by(NUM_GPU_BLOCKS, BLOCK_SIZE)} ({name}{series.selector})", FACT, Fact.CACHE)
+        _labelled(f"max {_by((*GROUP, NUM_GPU_BLOCKS, BLOCK_SIZE))} ({name}{series.selector})", Fact.CACHE)
         for name in series.of("cache_config_info")
     )
-    targets = _labelled(f"count {_by()} (up{series.selector})", FACT, Fact.TARGETS)
-    up = _labelled(f"sum {_by()} (up{series.selector})", FACT, Fact.UP)
-    return _union((targets, up, *ages, *caches))
+    targets = _labelled(f"count {_by(GROUP)} (up{series.selector})", Fact.TARGETS)
+    up = _labelled(f"sum {_by(GROUP)} (up{series.selector})", Fact.UP)
+    return " or ".join((targets, up, *caches))
 
 
-def tick_queries(series: Series, asked: Windows) -> tuple[str, ...]:
-    """Every request of one tick; at most eight."""
-    return (state_query(series), *(window_query(series, seconds) for seconds in asked.every))
+def tick_queries(series: Series) -> tuple[str, str]:
+    """Both requests of one tick: the state of the pods, and their counters."""
+    return state_query(series), counters_query(series)

@@ -122,8 +122,17 @@ def production_temperature(review: Review) -> Said:
 def control_replica(review: Review) -> Said:
     if review.guard.baseline.control_replicas == 0:
         return None
+    if not review.is_speculating:
+        return Advice(
+            "ControlNeedsSpeculation",
+            "guard.baseline.controlReplicas is 1 and the spec asks for no speculation: there is nothing to compare and "
+            "no control replica runs",
+        )
+    replicas = review.spec.replicas
+    if replicas is None or replicas > 1:
+        return None
     return Advice(
-        "ControlReplicaNotRunning",
-        "controlReplicas 1 is accepted, but this version of the operator does not start a control replica yet: the "
-        "baseline is the one recorded while speculation was off",
+        "ControlNeedsTwoReplicas",
+        f"the control replica is one of spec.replicas and {replicas} leaves none that speculates, so none runs and the "
+        "baseline is the one recorded while speculation is off; set spec.replicas to 2 or more",
     )

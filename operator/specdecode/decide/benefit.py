@@ -1,0 +1,175 @@
+"""What speculation brings: the time of a token without it / with it, as an interval, from the best source there is.
+
+1. the control replica: same time, same traffic;
+2. what this deployment did without speculation at the same load, recorded in status;
+3. a prediction from its acceptance and its own step time.
+
+The time of a token is `sum of step times / generated tokens`: both are exact, and unlike the time per output token of
+finished requests they do not wait for a request to end.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from specdecode.api.status import OffBand, OffBaseline
+from specdecode.api.vocabulary import Mode
+from specdecode.decide.baseline import MIN_REQUESTS, bands_around
+from specdecode.decide.detect.clusters import ratio_interval
+from specdecode.decide.facts import Availability, Batch, Interval, Measurement
+from specdecode.decide.steptime import draft_cost, off_step_seconds
+from specdecode.decide.wording import seconds_in
+from specdecode.plan.types import Plan
+
+MIN_BATCHES = 2
+_RECORDED_ERROR = 0.05
+"""A recorded band is rewritten only when it moved by more."""
+_LOAD_SLOPE = 0.2
+"""Where one band stands for its neighbourhood: a step takes at most this much longer, relatively, per relative
+difference in load (EAGLE constants of arXiv 2601.11580: +16 % from 16 to 32 running requests of 1,000 tokens)."""
+_PREDICTION_ERROR = 0.25
+"""Largest errors on published points: 14 % EAGLE-3, 23 % EAGLE (Llama-3.1-8B, arXiv 2601.11580)."""
+
+
+class Source(StrEnum):
+    """Where the comparison without speculation comes from, best first."""
+
+    CONTROL = "control replica"
+    BASELINE = "recorded baseline"
+    PREDICTION = "prediction"
+
+
+@dataclass(frozen=True, slots=True)
+class Benefit:
+    """The net speed-up."""
+
+    speedup: Interval
+    """Above 1: speculation pays."""
+    source: Source
+    sentence: str
+    """With the numbers, the source and the load."""
+
+
+def _token_seconds(batches: Sequence[Batch]) -> Interval | None:
+    """Time of one token of one request. Engines without a counter of tokens are read by what requests took."""
+    if sum(batch.generation_tokens for batch in batches) > 0:
+        return ratio_interval(
+            [batch.step_seconds_sum for batch in batches], [batch.generation_tokens for batch in batches]
+        )
+    return ratio_interval([batch.tpot_seconds_sum for batch in batches], [batch.tpot_count for batch in batches])
+
+
+def _running(batches: Sequence[Batch]) -> float:
+    return sum(batch.running_requests for batch in batches) / len(batches)
+
+
+def _spread(interval: Interval) -> float:
+    """Half of the interval, as a logarithm."""
+    if interval.low <= 0:
+        return math.inf
+    return math.log(interval.high / interval.low) / 2
+
+
+def _speedup(off: Interval, on: Interval) -> Interval | None:
+    if on.value <= 0 or off.value <= 0:
+        return None
+    value, spread = off.value / on.value, math.hypot(_spread(off), _spread(on))
+    return Interval(value * math.exp(-spread), value, value * math.exp(spread))
+
+
+def _within(value: float, relative: float) -> Interval:
+    return Interval(value / (1 + relative), value, value * (1 + relative))
+
+
+def _benefit(speedup: Interval | None, source: Source, where: str) -> Benefit | None:
+    if speedup is None:
+        return None
+    numbers = f"speed-up {speedup.value:.2f} ({speedup.low:.2f}..{speedup.high:.2f})"
+    how = "by prediction" if source is Source.PREDICTION else f"against the {source}"
+    return Benefit(speedup, source, f"{numbers} {how} at {where}")
+
+
+def _between(measurement: Measurement, moments: tuple[float, float]) -> tuple[Batch, ...]:
+    after, until = moments
+    return tuple(batch for batch in measurement.batches if after < batch.at <= until)
+
+
+def _by_control(measurement: Measurement, on: Interval, moments: tuple[float, float]) -> Benefit | None:
+    control = measurement.control
+    if control is None or control.availability is not Availability.MEASURED:
+        return None
+    batches = _between(control, moments)
+    if len(batches) < MIN_BATCHES or sum(batch.requests for batch in batches) < MIN_REQUESTS:
+        return None
+    off = _token_seconds(batches)
+    if off is None:
+        return None
+    return _benefit(_speedup(off, on), Source.CONTROL, f"the same time, {_running(batches):.0f} running requests on it")
+
+
+def _band_seconds(band: OffBand) -> float:
+    return seconds_in(band.step_mean or band.tpot_mean)
+
+
+def _recorded(bands: Sequence[OffBand], running_requests: float) -> Interval | None:
+    """Time of a token without speculation at this load: between two recorded loads, or near one."""
+    known = [(band.running_requests, _band_seconds(band)) for band in bands]
+    known = [(load, seconds) for load, seconds in known if seconds > 0]
+    if not known:
+        return None
+    if len(known) > 1:
+        (low, low_seconds), (high, high_seconds) = known[0], known[-1]
+        share = (running_requests - low) / (high - low)
+        return _within(low_seconds + share * (high_seconds - low_seconds), _RECORDED_ERROR)
+    load, seconds = known[0]
+    distance = abs(running_requests - load) / max(load, 1)
+    return _within(seconds, _RECORDED_ERROR + _LOAD_SLOPE * distance)
+
+
+def _by_baseline(plan: Plan, off: OffBaseline | None, on: Interval, running_requests: float) -> Benefit | None:
+    recorded = _recorded(bands_around(off, plan.baseline_key, running_requests), running_requests)
+    if recorded is None:
+        return None
+    return _benefit(_speedup(recorded, on), Source.BASELINE, f"{running_requests:.0f} running requests per replica")
+
+
+def _by_prediction(plan: Plan, mode: Mode, batches: Sequence[Batch], on: Interval) -> Benefit | None:
+    rung = plan.mode(mode)
+    drafts, steps = sum(batch.drafts for batch in batches), sum(batch.step_count for batch in batches)
+    if rung is None or drafts <= 0 or steps <= 0:
+        return None
+    running = _running(batches)
+    tokens = sum(batch.draft_tokens for batch in batches)
+    # N-gram drafts only where it finds a match: tokens per step, not per draft, is what has to be verified.
+    cost = draft_cost(rung, tokens / max(drafts, steps))
+    step_seconds = sum(batch.step_seconds_sum for batch in batches) / steps
+    predicted = _within(off_step_seconds(step_seconds, running, cost), _PREDICTION_ERROR)
+    return _benefit(_speedup(predicted, on), Source.PREDICTION, f"{running:.0f} running requests per replica")
+
+
+def expected_benefit(
+    plan: Plan,
+    mode: Mode,
+    measurement: Measurement,
+    off: OffBaseline | None,
+    *,
+    since: float = -math.inf,
+    until: float = math.inf,
+) -> Benefit | None:
+    """What speculation brings in `mode`; None: too little was measured to say.
+
+    `since` and `until` (Unix seconds) restrict it to a part of the slow window.
+    """
+    if mode is Mode.OFF or measurement.availability is not Availability.MEASURED:
+        return None
+    moments = since, until
+    batches = _between(measurement, moments)
+    on = _token_seconds(batches) if len(batches) >= MIN_BATCHES else None
+    if on is None:
+        return None
+    return (
+        _by_control(measurement, on, moments)
+        or _by_baseline(plan, off, on, _running(batches))
+        or _by_prediction(plan, mode, batches, on)
+    )
