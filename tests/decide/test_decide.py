@@ -218,7 +218,7 @@ def test_a_start_that_every_mode_would_fail_is_reported() -> None:
 
 def test_a_slow_deployment_without_speculation_keeps_its_reason() -> None:
     slow = window(tpot=histogram(below_seconds={0.05: 0, 0.075: 600}, mean_seconds=0.06))
-    seen = replace(measurement(), mode=OFF, slow=slow, fast=slow)
+    seen = measurement(mode=OFF, slow=slow, fast=slow)
     at = situation(
         measurement=seen, child=child(mode=OFF), plan=plan(OFF), spec={"spec.guard": {"latency": {"tpotP99": "40ms"}}}
     )
@@ -253,7 +253,7 @@ def after_step(mean_ms: float, latch: RollbackStatus, **overrides: Any) -> Situa
     values: dict[str, Any] = {
         "status": status(rollback=latch),
         "child": child(mode=latch.to),
-        "measurement": replace(measurement(), mode=latch.to, slow=seen, fast=seen),
+        "measurement": measurement(mode=latch.to, slow=seen, fast=seen),
     }
     return situation(**values | overrides)
 

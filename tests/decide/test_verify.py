@@ -1,16 +1,17 @@
 """Whether a step down helped, at the same load."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
-from builders import NOW, child, histogram, measurement, resource, situation, window
+from builders import NOW, child, fifth, histogram, measurement, resource, situation, window
 
 from specdecode.api.status import EvidenceItem, Helped, LoadPoint, RollbackStatus
 from specdecode.api.vocabulary import Mode
-from specdecode.decide.facts import Window
+from specdecode.decide.decision import Reason
+from specdecode.decide.facts import Change, Signals, Window
 from specdecode.decide.situation import Stage, View
-from specdecode.decide.verify import clears_speculation, load_point, verify
+from specdecode.decide.verify import clears_speculation, load_before, verify
+from specdecode.decide.wording import seconds_in
 
 BEFORE = LoadPoint(tpot_mean="60ms", running_requests=16)
 
@@ -34,7 +35,7 @@ def after(mean_ms: float, count: float = 600, **overrides: Any) -> Window:
 
 
 def view(slow: Window, stage: Stage = Stage.SETTLED, **latency: str) -> View:
-    seen = replace(measurement(), mode=Mode.OFF, slow=slow)
+    seen = measurement(mode=Mode.OFF, slow=slow)
     spec = {"spec.guard": {"latency": latency}} if latency else {}
     return View(situation(measurement=seen, child=child(mode=Mode.OFF), spec=spec), Mode.OFF, stage)
 
@@ -60,7 +61,7 @@ BLAMED = rollback(
         pytest.param(
             rollback(), view(after(50, running_requests=20.5)), Helped.TRUE, id="less than 30 % more load: the same"
         ),
-        pytest.param(rollback(), view(after(50, tpot=None)), Helped.UNKNOWN, id="an engine without TPOT"),
+        pytest.param(rollback(), view(after(50, tpot=None, step_seconds_sum=0.0)), Helped.UNKNOWN, id="no steps"),
         pytest.param(rollback(before=None), view(after(50)), Helped.UNKNOWN, id="nothing was measured before"),
         pytest.param(
             rollback(before=BEFORE.model_copy(update={"tpot_mean": "slow"})),
@@ -78,9 +79,32 @@ def test_verify(latch: RollbackStatus, seen: View, helped: Helped) -> None:
 
 def test_the_load_point_after_is_kept_with_the_answer() -> None:
     verified = verify(view(after(50)), rollback())
-    assert verified.after == load_point(after(50))
     assert verified.after is not None
     assert (verified.after.tpot_mean, verified.after.running_requests) == ("50ms", 16)
+
+
+def before_of(reason: Reason, *, fast_ms: float, **seen: Any) -> LoadPoint:
+    slow = after(20)
+    now = fifth(after(fast_ms))
+    looked = measurement(slow=slow, fast=now, **seen)
+    point = load_before(View(situation(measurement=looked), Mode.QUANTIZED_DRAFT, Stage.SETTLED), reason)
+    assert point is not None
+    return point
+
+
+def test_what_was_before_is_what_the_newest_scrapes_show_not_what_the_window_remembers() -> None:
+    assert before_of(Reason.LATENCY_OVER_LIMIT, fast_ms=40).tpot_mean == "40ms"
+    assert before_of(Reason.ACCEPTANCE_COLLAPSED, fast_ms=40).tpot_mean == "40ms"
+    changed = Change(reference=1, recent=2, since=NOW.timestamp() - 200, evidence_nats=13, threshold_nats=12)
+    since = before_of(Reason.LATENCY_OVER_LIMIT, fast_ms=40, signals=Signals(tpot_rise=changed))
+    assert 15 < 1000 * seconds_in(since.tpot_mean) < 40
+
+
+def test_without_requests_there_is_no_p99_before() -> None:
+    looked = measurement(slow=window(tpot=None))
+    point = load_before(View(situation(measurement=looked), Mode.DRAFT, Stage.SETTLED), Reason.ACCEPTANCE_COLLAPSED)
+    assert point is not None
+    assert point.tpot_p99 is None
 
 
 @pytest.mark.parametrize(

@@ -51,16 +51,20 @@ class Benefit:
     """With the numbers, the source and the load."""
 
 
-def _token_seconds(batches: Sequence[Batch]) -> Interval | None:
-    """Time of one token of one request. Engines without a counter of tokens are read by what requests took."""
+def token_seconds(batches: Sequence[Batch]) -> Interval | None:
+    """Time of one token of one request; None when no time passed or no token came. Engines without a counter of
+    tokens are read by what requests took.
+    """
     if sum(batch.generation_tokens for batch in batches) > 0:
-        return ratio_interval(
-            [batch.step_seconds_sum for batch in batches], [batch.generation_tokens for batch in batches]
-        )
-    return ratio_interval([batch.tpot_seconds_sum for batch in batches], [batch.tpot_count for batch in batches])
+        pairs = [(batch.step_seconds_sum, batch.generation_tokens) for batch in batches]
+    else:
+        pairs = [(batch.tpot_seconds_sum, batch.tpot_count) for batch in batches]
+    seconds = ratio_interval([taken for taken, _ in pairs], [made for _, made in pairs])
+    return seconds if seconds is not None and seconds.value > 0 else None
 
 
-def _running(batches: Sequence[Batch]) -> float:
+def running_requests(batches: Sequence[Batch]) -> float:
+    """Mean per pod."""
     return sum(batch.running_requests for batch in batches) / len(batches)
 
 
@@ -71,9 +75,7 @@ def _spread(interval: Interval) -> float:
     return math.log(interval.high / interval.low) / 2
 
 
-def _speedup(off: Interval, on: Interval) -> Interval | None:
-    if on.value <= 0 or off.value <= 0:
-        return None
+def _speedup(off: Interval, on: Interval) -> Interval:
     value, spread = off.value / on.value, math.hypot(_spread(off), _spread(on))
     return Interval(value * math.exp(-spread), value, value * math.exp(spread))
 
@@ -82,9 +84,7 @@ def _within(value: float, relative: float) -> Interval:
     return Interval(value / (1 + relative), value, value * (1 + relative))
 
 
-def _benefit(speedup: Interval | None, source: Source, where: str) -> Benefit | None:
-    if speedup is None:
-        return None
+def _benefit(speedup: Interval, source: Source, where: str) -> Benefit:
     numbers = f"speed-up {speedup.value:.2f} ({speedup.low:.2f}..{speedup.high:.2f})"
     how = "by prediction" if source is Source.PREDICTION else f"against the {source}"
     return Benefit(speedup, source, f"{numbers} {how} at {where}")
@@ -102,10 +102,12 @@ def _by_control(measurement: Measurement, on: Interval, moments: tuple[float, fl
     batches = _between(control, moments)
     if len(batches) < MIN_BATCHES or sum(batch.requests for batch in batches) < MIN_REQUESTS:
         return None
-    off = _token_seconds(batches)
+    off = token_seconds(batches)
     if off is None:
         return None
-    return _benefit(_speedup(off, on), Source.CONTROL, f"the same time, {_running(batches):.0f} running requests on it")
+    return _benefit(
+        _speedup(off, on), Source.CONTROL, f"the same time, {running_requests(batches):.0f} running requests on it"
+    )
 
 
 def _band_seconds(band: OffBand) -> float:
@@ -127,11 +129,11 @@ def _recorded(bands: Sequence[OffBand], running_requests: float) -> Interval | N
     return _within(seconds, _RECORDED_ERROR + _LOAD_SLOPE * distance)
 
 
-def _by_baseline(plan: Plan, off: OffBaseline | None, on: Interval, running_requests: float) -> Benefit | None:
-    recorded = _recorded(bands_around(off, plan.baseline_key, running_requests), running_requests)
+def _by_baseline(plan: Plan, off: OffBaseline | None, on: Interval, load: float) -> Benefit | None:
+    recorded = _recorded(bands_around(off, plan.baseline_key, load), load)
     if recorded is None:
         return None
-    return _benefit(_speedup(recorded, on), Source.BASELINE, f"{running_requests:.0f} running requests per replica")
+    return _benefit(_speedup(recorded, on), Source.BASELINE, f"{load:.0f} running requests per replica")
 
 
 def _by_prediction(plan: Plan, mode: Mode, batches: Sequence[Batch], on: Interval) -> Benefit | None:
@@ -139,7 +141,7 @@ def _by_prediction(plan: Plan, mode: Mode, batches: Sequence[Batch], on: Interva
     drafts, steps = sum(batch.drafts for batch in batches), sum(batch.step_count for batch in batches)
     if rung is None or drafts <= 0 or steps <= 0:
         return None
-    running = _running(batches)
+    running = running_requests(batches)
     tokens = sum(batch.draft_tokens for batch in batches)
     # N-gram drafts only where it finds a match: tokens per step, not per draft, is what has to be verified.
     cost = draft_cost(rung, tokens / max(drafts, steps))
@@ -165,11 +167,11 @@ def expected_benefit(
         return None
     moments = since, until
     batches = _between(measurement, moments)
-    on = _token_seconds(batches) if len(batches) >= MIN_BATCHES else None
+    on = token_seconds(batches) if len(batches) >= MIN_BATCHES else None
     if on is None:
         return None
     return (
         _by_control(measurement, on, moments)
-        or _by_baseline(plan, off, on, _running(batches))
+        or _by_baseline(plan, off, on, running_requests(batches))
         or _by_prediction(plan, mode, batches, on)
     )

@@ -106,7 +106,7 @@ def _stepped_down(view: View, kept: Decision, finding: Finding, target: Mode) ->
         at=situation.now,
         spec_hash=situation.resource.spec_hash,
         attempts=attempts(situation),
-        before=load_before(view) if is_measured else None,
+        before=load_before(view, finding.reason) if is_measured else None,
     )
     return replace(kept, mode=target, step=Step.DOWN, reason=finding.reason, message=finding.message, rollback=rollback)
 

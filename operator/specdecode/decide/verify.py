@@ -1,38 +1,40 @@
 """Whether a step down helped: the same deployment, before and after, at the same load."""
 
 import math
+from collections.abc import Sequence
 
 from specdecode.api.status import Helped, LoadPoint, RollbackStatus
 from specdecode.decide.baseline import MIN_REQUESTS, is_same_load
+from specdecode.decide.benefit import running_requests, token_seconds
 from specdecode.decide.decision import Reason
-from specdecode.decide.facts import Window
+from specdecode.decide.facts import Batch, Window
 from specdecode.decide.latency import LATENCY_REASONS, limits
 from specdecode.decide.quantiles import quantile_bounds
-from specdecode.decide.situation import Stage, View
+from specdecode.decide.situation import MIN_BATCHES, Stage, View
 from specdecode.decide.wording import bounds_status, duration_text, seconds_in
 
 _GAIN = 0.02
 """A mean that fell by less is called unchanged."""
 
 
-def load_point(window: Window) -> LoadPoint | None:
-    """Latency at the load of a window; None when no request finished in it."""
-    tpot = window.tpot
-    if tpot is None or tpot.count <= 0:
+def load_point(batches: Sequence[Batch], window: Window) -> LoadPoint | None:
+    """Latency at the load of some batches; the P99 is of the requests that finished in `window`. None: no tokens."""
+    mean = token_seconds(batches)
+    if mean is None:
         return None
     return LoadPoint(
-        tpot_mean=duration_text(tpot.mean_seconds),
-        tpot_p99=bounds_status(quantile_bounds(tpot, 0.99)),
-        running_requests=round(window.running_requests),
+        tpot_mean=duration_text(mean.value),
+        tpot_p99=None if window.tpot is None else bounds_status(quantile_bounds(window.tpot, 0.99)),
+        running_requests=round(running_requests(batches)),
     )
 
 
-def load_before(view: View) -> LoadPoint | None:
-    """Latency as it is when a mode is left: the fast window where it holds enough requests, because the slow one may
-    still remember another load, or health.
+def load_before(view: View, reason: Reason) -> LoadPoint | None:
+    """Latency as it is when a mode is left: of what came since the change, or of the newest scrapes, because the whole
+    window may still remember another load, or health.
     """
-    has_enough = view.fast.tpot is not None and view.fast.tpot.count >= MIN_REQUESTS
-    return load_point(view.fast if has_enough else view.slow)
+    newest = view.batches[-(MIN_BATCHES if reason is Reason.ACCEPTANCE_COLLAPSED else 2 * MIN_BATCHES) :]
+    return load_point(view.since_change or newest, view.fast)
 
 
 def _fell(before: LoadPoint, after: LoadPoint) -> bool:
@@ -53,7 +55,7 @@ def verify(view: View, rollback: RollbackStatus) -> RollbackStatus:
     is_due = rollback.helped is Helped.UNKNOWN and view.mode is rollback.to and view.stage is Stage.SETTLED
     if not is_due or before is None or math.isnan(seconds_in(before.tpot_mean)):
         return rollback
-    slow, after = view.slow, load_point(view.slow)
+    slow, after = view.slow, load_point(view.batches, view.slow)
     if (
         after is None
         or slow.requests < MIN_REQUESTS
