@@ -44,8 +44,8 @@ test: $(READY)  ## Everything: the fast part with coverage, then the system test
 	$(BIN)/coverage report --fail-under=90
 	$(BIN)/pytest -q -m system
 
-bench: $(READY)  ## How good the memory plan is: measured engines, two baselines, speed (half a minute)
-	@PYTHONPATH=tests $(BIN)/python -m bench
+bench: $(READY)  ## How good plan, prediction and guard are, beside what others do (2 minutes; FULL=1: all 90 days and 200 faults, a quarter of an hour)
+	@PYTHONPATH=tests $(BIN)/python -m bench $(if $(filter 1,$(FULL)),--full)
 
 engine: $(READY)  ## Make an environment with the real vLLM, for CPU, in the cache folder (3 minutes and 6 GB, once)
 	@$(BIN)/python -m rehearsal.vllm

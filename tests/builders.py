@@ -194,7 +194,7 @@ def _share(part: Window, count: int, newest: float) -> tuple[Batch, ...]:
             drafts=part.drafts / count,
             draft_tokens=part.draft_tokens / count,
             accepted_tokens=part.accepted_tokens / count,
-            generation_tokens=tokens / count,
+            generation_tokens=(tokens + part.requests) / count,
             requests=part.requests / count,
             step_seconds_sum=part.step_seconds_sum / count,
             step_count=part.step_count / count,

@@ -340,6 +340,7 @@ def test_a_repeated_recommendation_keeps_its_first_wording() -> None:
             "Qualified",
             id="the unquantised draft is known",
         ),
+        pytest.param(SpecDecodeDeploymentStatus(), decision(reason=Reason.CONFIRMED), "Confirmed", id="a retry pays"),
         pytest.param(
             SpecDecodeDeploymentStatus(rollback=ROLLBACK),
             decision(step=Step.UP, reason=Reason.RETRIED),

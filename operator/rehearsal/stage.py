@@ -184,6 +184,15 @@ class Stage:
 
         Raises ExpectationError with the last answer when it takes longer than `within` seconds.
         """
+        seconds, _ = await self._awaited(text, probe, within)
+        return seconds
+
+    async def expect_value(self, text: str, probe: Callable[[], Awaitable[Any]], *, within: float) -> Any:
+        """The same; returns what `probe` answered."""
+        _, value = await self._awaited(text, probe, within)
+        return value
+
+    async def _awaited(self, text: str, probe: Callable[[], Awaitable[Any]], within: float) -> tuple[float, Any]:
         started = time.monotonic()
         last: Any = None
         while (waited := time.monotonic() - started) <= within:
@@ -191,7 +200,7 @@ class Stage:
                 last = await probe()
                 if last:
                     self.narrator.tell("held", f"{text} ({time.monotonic() - started:.1f} s)")
-                    return time.monotonic() - started
+                    return time.monotonic() - started, last
             await asyncio.sleep(_POLL_SECONDS)
         self.narrator.tell("failed", f"{text}: not within {waited:.0f} s; last seen: {last}")
         raise ExpectationError(f"{text}: not within {within:.0f} s")

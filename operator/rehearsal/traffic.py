@@ -57,6 +57,9 @@ class Traffic:
     ) -> None:
         self.temperature = temperature
         self.max_tokens = max_tokens
+        self.hot_share = 0.0
+        """Share of the requests that are sent at `hot_temperature` instead."""
+        self.hot_temperature = 1.0
         self.ok = 0
         """Requests that were answered in full."""
         self.failed = 0
@@ -146,7 +149,9 @@ class Traffic:
 
     async def _send(self, client: aiohttp.ClientSession, address: str) -> _Outcome:
         _check_loopback(address)
-        body = {"prompt": _PROMPT, "max_tokens": self.max_tokens, "temperature": self.temperature}
+        is_hot = self._random.random() < self.hot_share
+        temperature = self.hot_temperature if is_hot else self.temperature
+        body = {"prompt": _PROMPT, "max_tokens": self.max_tokens, "temperature": temperature}
         self._in_flight[address] += 1
         try:
             async with client.post(f"http://{address}/v1/completions", json=body, allow_redirects=False) as response:

@@ -166,7 +166,7 @@ class Kube:
         while True:
             query = {"limit": str(PAGE_SIZE)} | ({"continue": token} if token else {})
             page = await self._request("GET", path, query=query, accept=_METADATA_ONLY)
-            for item in page.get("items", []):
+            for item in page.get("items") or ():  # null when there is none
                 yield item["metadata"]
             token = page.get("metadata", {}).get("continue", "")
             if not token:

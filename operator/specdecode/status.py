@@ -24,6 +24,7 @@ from specdecode.api.vocabulary import Mode
 from specdecode.decide.breaker import HELD
 from specdecode.decide.decision import Decision, Reason, Step
 from specdecode.decide.facts import Availability, Cluster, Measurement
+from specdecode.decide.latch import CONFIRMED_ACTION, RETRIED_ACTION
 from specdecode.findings import next_findings
 from specdecode.plan.types import Plan
 from specdecode.summary import plan_status, size_text, worth_writing
@@ -304,7 +305,7 @@ def _condition(visit: Visit, kind: ConditionType, answer: Answer) -> Condition:
 
 
 _ACTIONS = {
-    Reason.RETRIED: "Retried",
+    Reason.RETRIED: RETRIED_ACTION,
     Reason.REARMED: "Rearmed",
     Reason.SPECULATION_NOT_THE_CAUSE: "SteppedBackUp",
 }
@@ -329,6 +330,8 @@ def _new_entry(visit: Visit, decision: Decision) -> HistoryEntry | None:
         action = _ACTIONS.get(decision.reason, "Rearmed")
         old_mode = visit.old.rollback.to
         to_mode = decision.mode
+    elif decision.reason is Reason.CONFIRMED:
+        action, old_mode, to_mode = CONFIRMED_ACTION, decision.mode, decision.mode
     elif decision.reason is Reason.QUALIFIED:
         action, old_mode, to_mode = "Qualified", Mode.DRAFT, decision.mode
     elif decision.recommended is not None and not _was_recommended(visit.old):

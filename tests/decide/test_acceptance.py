@@ -70,7 +70,7 @@ def view(slow: Window | None = None, fast: Window | None = None, *, mode: Mode =
 
 
 DEAD = counted(800, 4000, 40)
-CERTAIN = Change(reference=2.4, recent=1.0, since=NOW.timestamp() - 40, evidence_nats=13.0, threshold_nats=12.0)
+LIKELY = Change(reference=2.4, recent=1.0, since=NOW.timestamp() - 40, evidence_nats=6.0, threshold_nats=12.0)
 
 
 def scrapes(*accepted_of_400: float, drafts: float = 400, **overrides: Any) -> View:
@@ -124,7 +124,7 @@ def scrapes(*accepted_of_400: float, drafts: float = 400, **overrides: Any) -> V
             view(fast=DEAD, plan=plan(QUANTIZED, mode_plan(OFF, fits=False))), None, id="nothing below fits: say so"
         ),
         pytest.param(scrapes(900, 40, 40), NGRAM, id="two scrapes at exactly 1.1"),
-        pytest.param(scrapes(900, 400, 40, signals=Signals(CERTAIN)), NGRAM, id="one, and the change is certain"),
+        pytest.param(scrapes(900, 400, 40, signals=Signals(LIKELY)), NGRAM, id="one, and the change is likely"),
         pytest.param(scrapes(*[3] * 7, drafts=30), NGRAM, id="thin traffic: as many scrapes as hold 200 drafts"),
     ],
 )
@@ -139,8 +139,8 @@ def test_a_collapse_steps_down(seen: View, target: Mode | None) -> None:
     [
         pytest.param(view(), id="healthy"),
         pytest.param(scrapes(900, 40), id="one scrape may be odd"),
-        pytest.param(scrapes(900, 400, 41, signals=Signals(CERTAIN)), id="certain, and just above the limit"),
-        pytest.param(scrapes(900, 400, 40, signals=Signals(replace(CERTAIN, evidence_nats=11))), id="not certain yet"),
+        pytest.param(scrapes(900, 400, 41, signals=Signals(LIKELY)), id="likely, and just above the limit"),
+        pytest.param(scrapes(900, 400, 40, signals=Signals(replace(LIKELY, evidence_nats=5.9))), id="not likely yet"),
         pytest.param(scrapes(*[0] * 6, drafts=33), id="198 drafts may be one odd request"),
         pytest.param(scrapes(40, 40, requests=0, running=0.5), id="two scrapes of one request that loops"),
         pytest.param(scrapes(0, 0, 0, drafts=0), id="no drafts: no data, not zero"),
@@ -224,13 +224,29 @@ def test_no_quantization_drop(seen: View) -> None:
     assert quantization_drop(seen) is None
 
 
-LOW = rate(40, tpot=histogram(below_seconds={0.025: 600}, mean_seconds=0.02))
+LOW = rate(40, tpot=histogram(below_seconds={0.025: 600}, mean_seconds=0.02), step_seconds_sum=88.0)
+"""A step takes hardly longer than a token: the prediction says neither gain nor loss."""
+GAINS = replace(LOW, step_seconds_sum=400.0)
+"""A step takes five times as long as a token: even a careful prediction says gain."""
 
 
 @pytest.mark.parametrize(
     ("seen", "reason", "target"),
     [
         pytest.param(view(LOW, LOW), Reason.ACCEPTANCE_BELOW_FLOOR, OFF, id="below the floor and nothing known: off"),
+        pytest.param(view(GAINS, GAINS), Reason.LOW_ACCEPTANCE_PAYS, None, id="a prediction that is sure may keep it"),
+        pytest.param(
+            view(LOW, LOW, status=knowing(off=seen_off("20.5ms"))),
+            Reason.ACCEPTANCE_UNDER_REVIEW,
+            None,
+            id="measured, it may as well pay as cost",
+        ),
+        pytest.param(
+            view(GAINS, GAINS, status=knowing(off=seen_off("19ms"))),
+            Reason.ACCEPTANCE_BELOW_FLOOR,
+            OFF,
+            id="what was measured overrules a prediction",
+        ),
         pytest.param(
             view(LOW, LOW, status=knowing(off=seen_off("30ms"))),
             Reason.LOW_ACCEPTANCE_PAYS,

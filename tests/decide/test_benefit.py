@@ -1,5 +1,6 @@
 """What speculation brings, from which source, and how surely."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ from builders import NOW, histogram, measurement, mode_plan, off_band, off_basel
 from specdecode.api.status import OffBaseline
 from specdecode.api.vocabulary import Arm, Mode
 from specdecode.decide.benefit import Benefit, Source, expected_benefit
-from specdecode.decide.facts import Availability, Measurement, Window
+from specdecode.decide.facts import Availability, Measurement, Signals, Window
 
 DRAFT, OFF = Mode.DRAFT, Mode.OFF
 
@@ -133,3 +134,18 @@ def test_an_engine_without_a_counter_of_tokens_is_read_by_what_requests_took() -
     found = benefit(scrapes_with(measurement(), generation_tokens=0.0), BOTH)
     assert found is not None
     assert found.speedup.value == pytest.approx(1.5)
+
+
+def test_few_batches_of_clustered_traffic_are_less_sure() -> None:
+    seen = measurement()
+    calm = benefit(replace(seen, signals=Signals(design_effect=3.0)), BOTH)
+    wild = benefit(replace(seen, signals=Signals(design_effect=600.0)), BOTH)
+    assert calm is not None
+    assert wild is not None
+    assert wild.speedup.high / wild.speedup.low > 1.05 * calm.speedup.high / calm.speedup.low
+
+
+def test_an_interval_that_reaches_zero_says_nothing_upwards() -> None:
+    wild = benefit(replace(measurement(), signals=Signals(design_effect=1e9)), BOTH)
+    assert wild is not None
+    assert (wild.speedup.low, wild.speedup.high) == (0.0, math.inf)

@@ -44,7 +44,7 @@ QUANTIZED, DRAFT, NGRAM, OFF = Mode.QUANTIZED_DRAFT, Mode.DRAFT, Mode.NGRAM, Mod
 HASH = resource().spec_hash
 
 COLLAPSED = measurement(fast=window(seconds=60.0, drafts=800.0, draft_tokens=4000.0, accepted_tokens=40.0))
-LOW = window(accepted_tokens=8000.0)
+LOW = window(accepted_tokens=8000.0, step_seconds_sum=88.0)
 BELOW_FLOOR = measurement(slow=LOW, fast=LOW)
 RECOMMEND = {"spec.guard": {"action": "Recommend"}}
 

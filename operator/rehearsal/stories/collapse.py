@@ -1,5 +1,6 @@
 """Acceptance falls from 76 % to 3 %: speculation is turned off, and serving goes on."""
 
+from rehearsal.backtests import agrees
 from rehearsal.stage import Stage
 from rehearsal.stories.common import (
     COLLAPSED,
@@ -19,7 +20,8 @@ from rehearsal.story import Story
 async def play(stage: Stage) -> None:
     """Two replicas, a draft that goes bad."""
     stage.behave(draft=HEALTHY)
-    await serve(stage, manifest(stage, replicas=2), mode="Draft", concurrency=8)
+    body = manifest(stage, replicas=2)
+    await serve(stage, body, mode="Draft", concurrency=8)
     await healthy_for_a_window(stage)
     seconds = await collapse_and_roll_back(stage)
     stage.keep(off_applied_after_seconds=round(seconds, 1), collapsed_to=COLLAPSED)
@@ -31,6 +33,7 @@ async def play(stage: Stage) -> None:
         "SpeculationActive=False RolledBack", (active["status"], active["reason"]) == ("False", "RolledBack")
     )
     await helped(stage)
+    await agrees(stage, body)
     await stage.check("no request failed", stage.traffic.failed == 0)
     stage.keep(requests=stage.traffic.ok, failed=stage.traffic.failed, retried=stage.traffic.retried)
 

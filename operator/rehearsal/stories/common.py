@@ -70,6 +70,16 @@ def status_has(stage: Stage, *path: str, value: Any = None) -> Callable[[], Awai
     return probe
 
 
+def finding(stage: Stage, reason: str) -> Callable[[], Awaitable[Any]]:
+    """Asks for one of the status' findings."""
+
+    async def probe() -> Any:
+        found = (await stage.status()).get("findings", [])
+        return next((dict(finding) for finding in found if finding["reason"] == reason), None)
+
+    return probe
+
+
 def applied_mode_is(stage: Stage, mode: str) -> Callable[[], Awaitable[Any]]:
     """Asks whether the Deployment's template is that mode's."""
 

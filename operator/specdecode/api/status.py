@@ -324,7 +324,7 @@ class HistoryEntry(StatusModel):
     at: Timestamp
     """When."""
     action: str
-    """RolledBack, Recommended, Retried, SteppedBackUp, Rearmed, Qualified."""
+    """RolledBack, Recommended, Retried, SteppedBackUp, Rearmed, Qualified, Confirmed."""
     spec_hash: str = ""
     """The spec it was decided under."""
     attempts: int | None = None

@@ -4,14 +4,14 @@ Status is the memory of decisions here too. It is computed again only when somet
 it is the same at every step as if it were written at every step.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from specdecode.api.resource import SpecDecodeDeployment
-from specdecode.api.status import SpecDecodeDeploymentStatus
+from specdecode.api.status import RollbackStatus, SpecDecodeDeploymentStatus
 from specdecode.api.vocabulary import Mode
 from specdecode.decide.baseline import next_baseline
 from specdecode.decide.decide import decide
-from specdecode.decide.decision import Decision
+from specdecode.decide.decision import Decision, Reason
 from specdecode.decide.facts import Child, Cluster, Measurement
 from specdecode.decide.settled import is_settled
 from specdecode.decide.situation import Situation
@@ -41,53 +41,58 @@ def _child(mode: Mode, spec_hash: str, replicas: int, *, is_rolled_out: bool) ->
 
 
 class Replay:
-    """`step` once per evaluation, in the order of time; `status` is what the resource would say afterwards.
+    """`step` once per evaluation, in the order of time; `status` is what the resource would say afterwards."""
 
-    `rearm_after`: history may go on in a mode that was left. The decision to leave it holds for so long, then the mode
-    is judged anew, as if somebody had tried it again; None: as `guard.retry` says, like in production.
-    """
-
-    def __init__(
-        self,
-        resource: SpecDecodeDeployment,
-        plan: Plan,
-        *,
-        scrape_interval_seconds: float,
-        rearm_after: timedelta | None = None,
-    ) -> None:
-        self.status: SpecDecodeDeploymentStatus = resource.status
-        self._resource = resource
+    def __init__(self, resource: SpecDecodeDeployment, plan: Plan, *, scrape_interval_seconds: float) -> None:
+        self.resource = resource
+        """With the status of now."""
         self._plan = plan
         self._fast_window_seconds = FAST_WINDOW_SCRAPES * scrape_interval_seconds
-        self._rearm_after = rearm_after
+        self._window_seconds = resource.window_seconds
         self._replicas = resource.spec.replicas or 1
         self._seen: tuple[object, ...] = ()
         self._clusters: dict[tuple[Mode | None, bool], Cluster] = {}
 
+    @property
+    def status(self) -> SpecDecodeDeploymentStatus:
+        """The memory of decisions."""
+        return self.resource.status
+
+    def _set_status(self, status: SpecDecodeDeploymentStatus) -> None:
+        self.resource = self.resource.model_copy(update={"status": status})
+
     def _cluster(self, mode: Mode | None, *, is_rolled_out: bool) -> Cluster:
         place = mode, is_rolled_out
         if place not in self._clusters:
-            spec_hash = self._resource.spec_hash
+            spec_hash = self.resource.spec_hash
             child = None if mode is None else _child(mode, spec_hash, self._replicas, is_rolled_out=is_rolled_out)
             self._clusters[place] = Cluster(child)
         return self._clusters[place]
 
-    def _rearm(self, now: datetime) -> None:
-        latch = self.status.rollback
-        if latch is not None and self._rearm_after is not None and now - latch.at >= self._rearm_after:
-            self.status = self.status.model_copy(update={"rollback": None})
+    def adopt(self, mode: Mode, now: datetime) -> None:
+        """Let `mode` be what should run from now on, as if a person had wanted it."""
+        latch = None
+        if mode is not self._plan.requested_mode or self.resource.spec.guard.qualify:
+            latch = RollbackStatus(
+                from_mode=self._plan.requested_mode,
+                to=mode,
+                reason=Reason.ROLLED_BACK,
+                message=f"{mode} runs in this history",
+                at=now,
+                spec_hash=self.resource.spec_hash,
+            )
+        self._set_status(self.status.model_copy(update={"rollback": latch}))
 
     def step(
         self, now: datetime, measurement: Measurement, child_mode: Mode | None, *, is_rolled_out: bool = True
     ) -> Decision:
         """Judge one moment. `child_mode` is the mode that the Deployment has then; None: there is none."""
-        self._rearm(now)
         cluster = self._cluster(child_mode, is_rolled_out=is_rolled_out)
-        resource = self._resource.model_copy(update={"status": self.status})
-        situation = Situation(resource, self._plan, cluster, measurement, now, self._fast_window_seconds)
+        status = self.status
+        situation = Situation(self.resource, self._plan, cluster, measurement, now, self._fast_window_seconds)
         decision = decide(situation)
-        settled = is_settled(self.status, situation.slow_window_seconds, now)
-        baseline = next_baseline(self.status.baseline, self._plan, measurement, is_settled=settled, now=now)
+        settled = is_settled(status, self._window_seconds, now)
+        baseline = next_baseline(status.baseline, self._plan, measurement, is_settled=settled, now=now)
         # Numbers in messages may move at every step; none of them is read again.
         seen = (
             decision.mode,
@@ -96,19 +101,20 @@ class Replay:
             decision.rollback,
             decision.exonerated_reason,
             decision.recommended,
-            tuple(finding.reason for finding in decision.findings),
+            [finding.reason for finding in decision.findings],
             measurement.availability,
-            cluster,
+            child_mode,
+            is_rolled_out,
             id(baseline),
-            sum(now - finding.since >= STAYS for finding in self.status.findings),
+            sum([now - finding.since >= STAYS for finding in status.findings]),
         )
         if seen != self._seen:
             self._seen = seen
             visit = Visit(
-                metadata=resource.metadata,
-                old=self.status,
+                metadata=self.resource.metadata,
+                old=status,
                 now=now,
-                spec_hash=resource.spec_hash,
+                spec_hash=self.resource.spec_hash,
                 cluster=cluster,
                 measurement=measurement,
                 is_paused=False,
@@ -118,5 +124,5 @@ class Replay:
                 is_applied=decision.mode is child_mode,
                 baseline=baseline,
             )
-            self.status = next_status(visit)
+            self._set_status(next_status(visit))
         return decision

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from specdecode.cli.backtest import backtest
 from specdecode.cli.crd import crd
 from specdecode.cli.plan import plan
 from specdecode.cli.render import render
@@ -37,6 +38,7 @@ def options(
 app.command()(plan)
 app.command()(render)
 app.command()(crd)
+app.command()(backtest)
 app.command()(run)
 
 

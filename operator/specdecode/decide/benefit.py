@@ -51,15 +51,29 @@ class Benefit:
     """With the numbers, the source and the load."""
 
 
-def token_seconds(batches: Sequence[Batch]) -> Interval | None:
-    """Time of one token of one request; None when no time passed or no token came. Engines without a counter of
-    tokens are read by what requests took.
+def _tokens_prior(batches: Sequence[Batch], seconds: float, tokens: float, design_effect: float) -> float | None:
+    """Variance of the time per token that one token is expected to bring, from the design effect of acceptance: what
+    varies is how many tokens the same steps make.
     """
-    if sum(batch.generation_tokens for batch in batches) > 0:
-        pairs = [(batch.step_seconds_sum, batch.generation_tokens) for batch in batches]
-    else:
+    proposed, accepted = sum(batch.draft_tokens for batch in batches), sum(batch.accepted_tokens for batch in batches)
+    if math.isnan(design_effect) or proposed <= 0:
+        return None
+    rate = accepted / proposed
+    return (seconds / tokens) ** 2 * proposed / tokens * rate * (1 - rate) * design_effect
+
+
+def token_seconds(batches: Sequence[Batch], design_effect: float = math.nan) -> Interval | None:
+    """Time of one token of one request; None when no time passed or no token came.
+
+    A step yields no first token, so those of the requests are taken out. Engines without a counter of tokens are read
+    by what requests took. `design_effect`, of draft tokens, steadies the interval of few batches.
+    """
+    pairs = [(batch.step_seconds_sum, max(0.0, batch.generation_tokens - batch.requests)) for batch in batches]
+    tokens = sum(made for _, made in pairs)
+    prior = _tokens_prior(batches, sum(taken for taken, _ in pairs), tokens, design_effect) if tokens > 0 else None
+    if tokens <= 0:
         pairs = [(batch.tpot_seconds_sum, batch.tpot_count) for batch in batches]
-    seconds = ratio_interval([taken for taken, _ in pairs], [made for _, made in pairs])
+    seconds = ratio_interval([taken for taken, _ in pairs], [made for _, made in pairs], prior_variance=prior)
     return seconds if seconds is not None and seconds.value > 0 else None
 
 
@@ -167,7 +181,8 @@ def expected_benefit(
         return None
     moments = since, until
     batches = _between(measurement, moments)
-    on = token_seconds(batches) if len(batches) >= MIN_BATCHES else None
+    effect = measurement.signals.design_effect
+    on = token_seconds(batches, effect) if len(batches) >= MIN_BATCHES else None
     if on is None:
         return None
     return (

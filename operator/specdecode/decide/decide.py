@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from specdecode.api.status import RollbackStatus
 from specdecode.api.vocabulary import ANNOTATION_RETRY, Action, Mode
+from specdecode.decide.confirm import is_confirmed
 from specdecode.decide.decision import Decision, Finding, Reason, Step
 from specdecode.decide.latch import ROLLED_BACK_ACTION, Asked, asked_mode, attempts
 from specdecode.decide.rules import findings
@@ -120,6 +121,9 @@ def _unmoved(view: View, kept: Decision, ready: Readiness) -> Decision:
         return replace(kept, reason=Reason.NO_FALLBACK_FITS, message=worst.message)
     if ready.stage < Stage.SETTLED:
         return replace(kept, reason=ready.reason, message=ready.message)
+    if is_confirmed(view):
+        message = f"{view.mode} pays since it was tried again: earlier attempts no longer count"
+        return replace(kept, reason=Reason.CONFIRMED, message=message)
     return kept
 
 

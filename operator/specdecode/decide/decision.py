@@ -43,6 +43,7 @@ class Reason(StrEnum):
     STEP_DOWN_RECOMMENDED = "StepDownRecommended"
     SPECULATION_NOT_THE_CAUSE = "SpeculationNotTheCause"
     RETRIED = "Retried"
+    CONFIRMED = "Confirmed"
     REARMED = "Rearmed"
     NO_FALLBACK_FITS = "NoFallbackFits"
     QUALIFYING = "Qualifying"

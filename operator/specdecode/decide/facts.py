@@ -139,6 +139,11 @@ class Batch:
     """At the scrapes, mean per pod."""
 
     @property
+    def acceptance_rate(self) -> float:
+        """Accepted / proposed draft tokens; NaN without drafts."""
+        return self.accepted_tokens / self.draft_tokens if self.draft_tokens > 0 else math.nan
+
+    @property
     def acceptance_length(self) -> float:
         """1 + accepted tokens / drafts; NaN without drafts."""
         return 1 + self.accepted_tokens / self.drafts if self.drafts > 0 else math.nan
@@ -189,6 +194,10 @@ class Signals:
     """Of the time per output token at the load it was measured at; both numbers are ratios to what that load costs."""
     decay: Change | None = None
     """Of the acceptance length over hours; `since` is where the slope begins."""
+    acceptance_rate: Interval | None = None
+    """Mean of the batches' acceptance rates since the mode began, as a confidence sequence: the interval holds at every
+    moment at once, however often it is looked at.
+    """
     design_effect: float = math.nan
     """Variance of the acceptance of batches / what independent drafts would have. NaN until it is known."""
 

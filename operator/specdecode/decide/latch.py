@@ -16,6 +16,11 @@ from specdecode.decide.wording import quoted
 ROLLED_BACK_ACTION = "RolledBack"
 """`action` of a history entry that was a step down."""
 
+RETRIED_ACTION = "Retried"
+"""Of one that was another try."""
+CONFIRMED_ACTION = "Confirmed"
+"""Of one that says that the other try pays."""
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -189,6 +194,9 @@ def attempts(situation: Situation) -> int:
     spec_hash, standing = situation.resource.spec_hash, situation.status.rollback
     if standing is not None and standing.spec_hash == spec_hash:
         return standing.attempts
-    earlier = (entry for entry in situation.status.history if entry.action == ROLLED_BACK_ACTION)
-    last = next((entry for entry in earlier if entry.spec_hash == spec_hash), None)
-    return 1 if last is None else (last.attempts or 1) + 1
+    for entry in situation.status.history:
+        if entry.spec_hash == spec_hash and entry.action == CONFIRMED_ACTION:
+            return 1
+        if entry.spec_hash == spec_hash and entry.action == ROLLED_BACK_ACTION:
+            return (entry.attempts or 1) + 1
+    return 1

@@ -1,7 +1,8 @@
 """Which stretches of the past are read again after a restart of the operator. Pure.
 
-The slow window comes with everything; the rest of the newest hour only with what the detectors look at. Few points are
-read however large the fleet is: a large one is read in coarser steps.
+The slow window comes with everything; the rest of the newest hour only with what the detectors look at; two days before
+it in quarters of an hour, for the detector of slow decay. Few points are read however large the fleet is: a large one
+is read in coarser steps.
 """
 
 import math
@@ -10,8 +11,11 @@ from dataclasses import dataclass
 MAX_SECONDS = 3600.0
 MAX_POINTS = 2_000_000
 """Samples of one rebuild: some 50 MB on the wire."""
-PARTS = 3
-"""Requests for each of the two parts; with the two of the tick that makes eight."""
+WINDOW_PARTS, HOUR_PARTS = 3, 2
+"""Requests for the slow window and for the hour; with one for the days and the two of the tick that makes eight."""
+DAYS_SECONDS = 48 * 3600.0
+DAYS_STEP_SECONDS = 900.0
+"""What the detector of slow decay remembers, and its bins."""
 _SPARE_STEPS = 4
 
 
@@ -31,11 +35,11 @@ class Slice:
         return math.floor((self.end - self.start) / self.step_seconds + 1e-6) + 1
 
 
-def _parts(start: float, end: float, step: float, *, has_buckets: bool) -> tuple[Slice, ...]:
+def _parts(start: float, end: float, step: float, parts: int, *, has_buckets: bool) -> tuple[Slice, ...]:
     steps = math.ceil((end - start) / step - 1e-6)
     if steps <= 0:
         return ()
-    each = math.ceil(steps / PARTS)
+    each = math.ceil(steps / parts)
     first = end - steps * step
     edges = range(0, steps, each)
     return tuple(
@@ -55,7 +59,9 @@ def slices(
     points = (window_seconds * series + max(0.0, now - begin - window_seconds) * numbers) / scrape_interval_seconds
     step = scrape_interval_seconds * max(1, math.ceil(points / MAX_POINTS))
     middle = now - window_seconds - _SPARE_STEPS * step
+    days_step = DAYS_STEP_SECONDS * max(1, math.ceil(DAYS_SECONDS / DAYS_STEP_SECONDS * numbers / MAX_POINTS))
     return (
-        *_parts(begin, middle, step, has_buckets=False),
-        *_parts(middle, now, step, has_buckets=True),
+        *_parts(max(since, now - DAYS_SECONDS), begin - days_step, days_step, 1, has_buckets=False),
+        *_parts(begin, middle, step, HOUR_PARTS, has_buckets=False),
+        *_parts(middle, now, step, WINDOW_PARTS, has_buckets=True),
     )

@@ -3,7 +3,8 @@
 By drafts it is 1 + accepted tokens / drafts: prompt, but one request that answers in circles weighs as much as fifty
 others while it runs. By requests it is the mean step / the mean time per output token of the requests that finished:
 every request counts once, however long it is, but only at its end. A fault shows in both. So a fall that one shows and
-the other confirms needs no patience; a fall in drafts alone has to outlast what single requests do on this deployment.
+the other confirms needs no patience; one that requests deny has to outlast a long request, so that the first such
+request of a deployment is no alarm.
 """
 
 import math
@@ -18,7 +19,7 @@ _BY_DRAFTS, _BY_REQUESTS = (0.1, 0.2), (0.1, 0.2)
 _RISES = (0.2,)
 _CONFIRMING = 0.5
 """Part of the shift that the other way of counting has to show since the onset."""
-_CONFIRMING_DEVIATIONS = 4.0
+_CONFIRMING_DEVIATIONS = 4.5
 """Standard errors that requests must show it with: single long requests move drafts dozens of times a day, so that what
 confirms them must not be there by chance."""
 
@@ -48,13 +49,11 @@ def length_by_requests(batch: Batch) -> float | None:
 
 
 def _confirms_by_requests(state: Acceptance, totals: Totals, cusum: Cusum) -> bool | None:
-    """Whether the requests that finished since the onset show the shift as well, beyond chance; None: not known."""
+    """Whether the requests that finished since the onset show the shift as well, beyond chance; None: none finished."""
     reference = state.by_requests.reference
-    if not reference.is_ready:
-        return None
     weight = totals.second_weight - cusum.onset.second_weight
-    if weight <= 0:
-        return False
+    if not reference.is_ready or weight <= 0:
+        return None
     wanted = max(_CONFIRMING * cusum.shift, _CONFIRMING_DEVIATIONS * math.sqrt(reference.careful_variance / weight))
     return totals.second_mean_since(cusum.onset) <= reference.mean * (1 - wanted)
 
@@ -100,13 +99,13 @@ def _falls(state: Acceptance, counted: _Counted, totals: Totals, threshold_nats:
     distance = 1 - counted.length / state.by_drafts.reference.mean
     for cusum in state.falls.cusums[: len(_BY_DRAFTS)]:
         now = stepped(cusum, increment(state.by_drafts.reference, cusum.shift, distance, counted.weight), before)
+        nats = 0.0
         if now.level > 0:
             is_confirmed = _confirms_by_requests(state, totals, now)
             now = confirmed(now) if is_confirmed else now
-            evidence.append(now.evidence(is_confirmed=is_confirmed))
-        else:
-            evidence.append(0.0)
+            nats = now.evidence(batches=totals.batches - now.onset.batches, is_confirmed=is_confirmed)
         cusums.append(now)
+        evidence.append(nats)
     is_counted = requests_length is not None and state.by_requests.reference.is_ready
     distance = 1 - requests_length / state.by_requests.reference.mean if requests_length is not None else 0.0
     for cusum in state.falls.cusums[len(_BY_DRAFTS) :]:
@@ -129,7 +128,7 @@ def _rises(state: Acceptance, counted: _Counted, threshold_nats: float) -> Famil
         stepped(cusum, increment(state.by_drafts.reference, cusum.shift, distance, counted.weight), state.totals)
         for cusum in state.rises.cusums
     )
-    return advanced(state.rises, cusums, [cusum.evidence(is_confirmed=None) for cusum in cusums], threshold_nats)
+    return advanced(state.rises, cusums, [cusum.tail.nats(cusum.level) for cusum in cusums], threshold_nats)
 
 
 def _settled(state: Acceptance, changed: Family) -> Acceptance:

@@ -6,7 +6,6 @@ the differences between batches carry all of that.
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 
 from specdecode.decide.facts import Interval
 
@@ -14,31 +13,34 @@ _Z = 1.959963984540054
 """Two-sided 95 % of the standard normal distribution."""
 _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 """The same of Student's distribution with 1..10 degrees of freedom."""
-_ENOUGH_FOR_NEIGHBOURS = 8
-"""Fewer batches do not show whether neighbours are alike."""
+_MOST_NEIGHBOURS = 4
+"""Batches further apart share no request: at 15 s a request of a minute is in five."""
+_BATCHES_PER_NEIGHBOUR = 8
+"""Fewer batches do not show whether neighbours this far apart are alike."""
 PRIOR_DEGREES = 4.0
 """What an expected variance is worth, in batches, beside the measured one."""
 
 
 def student_quantile(degrees: float) -> float:
-    """Two-sided 95 % quantile of Student's distribution, for >= 1 degrees of freedom; error below 0.001 above 10.
+    """Two-sided 95 % quantile of Student's distribution, for >= 1 degrees of freedom; error below 0.001.
 
     Source: table up to 10; Cornish-Fisher expansion above, Abramowitz and Stegun 26.7.5.
     """
     if degrees < len(_T):
         low = int(degrees)
         return _T[low - 1] + (degrees - low) * (_T[low] - _T[low - 1])
-    cube, fifth = _Z**3, _Z**5
-    return _Z + (cube + _Z) / (4 * degrees) + (5 * fifth + 16 * cube + 3 * _Z) / (96 * degrees**2)
+    first = (_Z**3 + _Z) / 4
+    second = (5 * _Z**5 + 16 * _Z**3 + 3 * _Z) / 96
+    third = (3 * _Z**7 + 19 * _Z**5 + 17 * _Z**3 - 15 * _Z) / 384
+    return _Z + first / degrees + second / degrees**2 + third / degrees**3
 
 
 def _sum_of_squares(residuals: Sequence[float]) -> float:
     """Of the residuals, and of what neighbours have in common: a request that spans two batches is in both."""
-    squares = sum(residual * residual for residual in residuals)
-    if len(residuals) < _ENOUGH_FOR_NEIGHBOURS:
-        return squares
-    common = sum(one * next_one for one, next_one in pairwise(residuals))
-    return squares + 2 * max(0.0, common)
+    furthest = min(_MOST_NEIGHBOURS, len(residuals) // _BATCHES_PER_NEIGHBOUR)
+    pairs = (pair for away in range(1, furthest + 1) for pair in zip(residuals, residuals[away:], strict=False))
+    common = sum(one * other for one, other in pairs)
+    return sum(residual * residual for residual in residuals) + 2 * max(0.0, common)
 
 
 def ratio_interval(

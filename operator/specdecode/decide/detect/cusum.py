@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from specdecode.decide.detect.reference import SCATTER_MEMORY, Reference
 from specdecode.decide.detect.tail import EMPTY_TAIL, Tail, with_batches, with_peak
 
+_LONGEST_REQUEST = 40
+"""Batches: a shift that another way of counting denies may be one request, until it has lasted ten minutes at 15 s."""
 _TAIL_KNOWN_AFTER = 2_880
 """Batches: half a day at 15 s."""
 
@@ -66,13 +68,15 @@ class Cusum:
     tail: Tail = EMPTY_TAIL
     confirmed_tail: Tail = EMPTY_TAIL
 
-    def evidence(self, *, is_confirmed: bool | None) -> float:
-        """In nats. `is_confirmed`: whether another way of counting shows the shift too; None: there is none."""
-        if is_confirmed is None:
+    def evidence(self, *, batches: int, is_confirmed: bool | None) -> float:
+        """In nats, `batches` after the onset. `is_confirmed`: whether another way of counting shows the shift too; None
+        when it has seen nothing since.
+        """
+        if is_confirmed:
+            return self.confirmed_tail.nats(self.level)
+        if is_confirmed is None or (batches >= _LONGEST_REQUEST and self.tail.batches >= _TAIL_KNOWN_AFTER):
             return self.tail.nats(self.level)
-        # Unconfirmed it may be a few long requests; how far those carry has to be known.
-        alone = self.tail.nats(self.level) if self.tail.batches >= _TAIL_KNOWN_AFTER else 0.0
-        return max(alone, self.confirmed_tail.nats(self.level)) if is_confirmed else alone
+        return 0.0
 
 
 def stepped(cusum: Cusum, nats: float, before: Totals) -> Cusum:

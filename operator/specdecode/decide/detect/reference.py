@@ -68,7 +68,7 @@ class Reference:
     mean_batches: float = 0.0
     """Batches that the mean stands for, after forgetting."""
     careful_variance: float = math.nan
-    """The variance, larger by two standard errors of one that comes from so many batches."""
+    """The variance, as large as it may be when it comes from so many batches with heavy tails."""
     mean_error: float = math.nan
     """Relative standard error of the mean."""
     most_nats: float = 0.0
@@ -91,7 +91,7 @@ def _reference(mean: float, variance: float, volume: float, batches: float, mean
         volume=volume,
         batches=batches,
         mean_batches=mean_batches,
-        careful_variance=variance * (1 + 2 / math.sqrt(seen)),
+        careful_variance=variance * (1 + 4 / math.sqrt(seen)),
         mean_error=math.sqrt(_NEIGHBOURS * variance / mean_batches),
         most_nats=math.log1p(seen),
     )

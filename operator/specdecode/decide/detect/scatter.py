@@ -16,59 +16,67 @@ _MEMORY = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class Scatter:
-    """Chi-square sums of acceptance rates around their mean, by length."""
+class Sum:
+    """Of some batches in a row."""
 
-    batches: float = 0.0
-    batch_squares: float = 0.0
-    rows: float = 0.0
+    proposed: float = 0.0
+    accepted: float = 0.0
+
+    def plus(self, proposed: float, accepted: float) -> "Sum":
+        return Sum(self.proposed + proposed, self.accepted + accepted)
+
+
+_NOTHING = Sum()
+
+
+@dataclass(frozen=True, slots=True)
+class Scatter:
+    """Chi-square sums of differences between neighbours, by length. Differences, because a mean that wanders is no
+    scatter: content that changes over hours must not make every interval wide.
+    """
+
+    pairs: float = 0.0
+    squares: float = 0.0
+    last: Sum = _NOTHING
+    row_pairs: float = 0.0
     row_squares: float = 0.0
-    draft_tokens: float = 0.0
-    accepted_tokens: float = 0.0
-    """Of all batches, with forgetting."""
+    last_row: Sum = _NOTHING
+    row: Sum = _NOTHING
+    """The one that is filling, and its batches."""
     row_batches: int = 0
-    row_draft_tokens: float = 0.0
-    row_accepted_tokens: float = 0.0
 
     @property
     def design_effect(self) -> float:
         """The larger of the two; NaN until enough was seen."""
-        if self.batches < _MIN_BATCHES:
+        if self.pairs < _MIN_BATCHES:
             return math.nan
-        single = self.batch_squares / self.batches
-        return max(single, self.row_squares / self.rows) if self.rows >= _MIN_ROWS else single
+        single = self.squares / self.pairs
+        return max(single, self.row_squares / self.row_pairs) if self.row_pairs >= _MIN_ROWS else single
 
 
 NO_SCATTER = Scatter()
 
 
-def _square(accepted: float, proposed: float, rate: float) -> float:
-    """Squared distance from the rate in binomial standard deviations."""
-    variance = proposed * rate * (1 - rate)
-    return (accepted - proposed * rate) ** 2 / variance if variance > 0 else 1.0
+def _square(one: Sum, other: Sum) -> float:
+    """Squared difference of two rates in binomial standard deviations; 1 is expected of independent tokens."""
+    rate = (one.accepted + other.accepted) / (one.proposed + other.proposed)
+    variance = rate * (1 - rate) * (1 / one.proposed + 1 / other.proposed)
+    return (one.accepted / one.proposed - other.accepted / other.proposed) ** 2 / variance if variance > 0 else 1.0
 
 
 def watched(scatter: Scatter, batch: Batch) -> Scatter:
     """After one more batch; itself when nothing was proposed."""
-    proposed, accepted = batch.draft_tokens, batch.accepted_tokens
-    if proposed <= 0:
+    if batch.draft_tokens <= 0:
         return scatter
     keep = 1 - 1 / _MEMORY
-    total, good = keep * scatter.draft_tokens + proposed, keep * scatter.accepted_tokens + accepted
-    rate = good / total
-    rows, row_squares, row_batches = scatter.rows, scatter.row_squares, scatter.row_batches + 1
-    row_proposed, row_accepted = scatter.row_draft_tokens + proposed, scatter.row_accepted_tokens + accepted
+    now = Sum(batch.draft_tokens, min(batch.accepted_tokens, batch.draft_tokens))
+    pairs, squares = scatter.pairs, scatter.squares
+    if scatter.last.proposed > 0:
+        pairs, squares = keep * pairs + 1, keep * squares + _square(scatter.last, now)
+    row, row_batches = scatter.row.plus(now.proposed, now.accepted), scatter.row_batches + 1
+    row_pairs, row_squares, last_row = scatter.row_pairs, scatter.row_squares, scatter.last_row
     if row_batches == _IN_A_ROW:
-        rows, row_squares = keep * rows + 1, keep * row_squares + _square(row_accepted, row_proposed, rate)
-        row_batches, row_proposed, row_accepted = 0, 0.0, 0.0
-    return Scatter(
-        keep * scatter.batches + 1,
-        keep * scatter.batch_squares + _square(accepted, proposed, rate),
-        rows,
-        row_squares,
-        total,
-        good,
-        row_batches,
-        row_proposed,
-        row_accepted,
-    )
+        if last_row.proposed > 0:
+            row_pairs, row_squares = keep * row_pairs + 1, keep * row_squares + _square(last_row, row)
+        last_row, row, row_batches = row, _NOTHING, 0
+    return Scatter(pairs, squares, now, row_pairs, row_squares, last_row, row, row_batches)

@@ -13,6 +13,7 @@ EDGES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0)
 """Lower edges of the bins of peaks, in nats."""
 _MIN_PEAKS = 4
 """Fewer peaks beyond an edge say nothing about a slope."""
+_LEAST_SCALE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Tail:
     sums: tuple[float, ...] = (0.0,) * len(EDGES)
     edge: float = math.inf
     base_nats: float = 0.0
-    scale: float = 1.0
+    scale: float = _LEAST_SCALE
     """Beyond `edge` a level is worth base + (level - edge) / scale nats; all three follow from the counts."""
 
     def nats(self, level: float) -> float:
@@ -45,18 +46,20 @@ EMPTY_TAIL = Tail()
 
 
 def _fitted(batches: float, counts: tuple[float, ...], sums: tuple[float, ...]) -> Tail:
-    """The exponential beyond the highest edge that enough peaks exceeded: rate and mean excess."""
-    beyond, total = 0.0, 0.0
+    """The exponential beyond the highest edge that enough peaks exceeded. Its scale is the largest mean excess beyond
+    any edge: few peaks beyond a high one may happen to lie close together.
+    """
+    beyond, total, edge, base, scale = 0.0, 0.0, math.inf, 0.0, 0.0
     for index in range(len(EDGES) - 1, -1, -1):
         beyond += counts[index]
         total += sums[index]
-        if beyond >= _MIN_PEAKS:
-            edge = EDGES[index]
-            # The mean of few excesses is uncertain by one part in the root of their number: to the careful side.
-            scale = (total / beyond - edge) * (1 + 1 / math.sqrt(beyond))
-            base = math.log(max(1.0, batches / beyond))
-            return Tail(batches, counts, sums, edge, base, max(scale, 0.1))
-    return Tail(batches, counts, sums)
+        if beyond < _MIN_PEAKS:
+            continue
+        if math.isinf(edge):
+            edge, base = EDGES[index], math.log(max(1.0, batches / beyond))
+        # The mean of few excesses is uncertain by one part in the root of their number: to the careful side.
+        scale = max(scale, (total / beyond - EDGES[index]) * (1 + 1 / math.sqrt(beyond)))
+    return Tail(batches, counts, sums, edge, base, max(scale, _LEAST_SCALE))
 
 
 def with_peak(tail: Tail, peak: float) -> Tail:

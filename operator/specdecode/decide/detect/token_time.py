@@ -76,7 +76,7 @@ def _stepped(state: TokenTime, ratio: float, weight: float, threshold_nats: floa
         stepped(cusum, increment(state.learner.reference, cusum.shift, distance, weight), state.totals)
         for cusum in state.rises.cusums
     )
-    return advanced(state.rises, cusums, [cusum.evidence(is_confirmed=None) for cusum in cusums], threshold_nats)
+    return advanced(state.rises, cusums, [cusum.tail.nats(cusum.level) for cusum in cusums], threshold_nats)
 
 
 def _settled(state: TokenTime) -> TokenTime:

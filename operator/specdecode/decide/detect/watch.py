@@ -4,10 +4,11 @@ A state that was lost is rebuilt by giving the batches of history again.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from specdecode.decide.detect import acceptance, decay, scatter, token_time
 from specdecode.decide.detect.acceptance import EMPTY_ACCEPTANCE, Acceptance
+from specdecode.decide.detect.confidence import EMPTY_SEQUENCE, Sequence95, taken
 from specdecode.decide.detect.decay import NO_DECAY, Decay
 from specdecode.decide.detect.scatter import NO_SCATTER, Scatter
 from specdecode.decide.detect.token_time import EMPTY_TOKEN_TIME, TokenTime
@@ -27,11 +28,17 @@ class Watch:
     token_time: TokenTime = EMPTY_TOKEN_TIME
     decay: Decay = NO_DECAY
     scatter: Scatter = NO_SCATTER
+    rate: Sequence95 = EMPTY_SEQUENCE
+    """Of the batches' acceptance rates."""
     threshold_nats: float = math.inf
     """As of the newest batch."""
 
 
 EMPTY_WATCH = Watch()
+_SPANS_SCRAPES = 10
+"""A batch of more scrapes, after an outage or read again in coarse steps, is no batch like the others: only the slow
+detector takes it.
+"""
 
 
 def threshold(days_per_false_step: int, scrape_interval_seconds: float) -> float:
@@ -50,11 +57,14 @@ def watched(watch: Watch, batch: Batch, *, days_per_false_step: int, scrape_inte
     if batch.drafts > 0:
         length = batch.acceptance_length
         slow = decay.watched(slow, batch.at, length, batch.drafts, threshold_nats, scrape_interval_seconds)
+    if batch.seconds > _SPANS_SCRAPES * scrape_interval_seconds:
+        return replace(watch, decay=slow, threshold_nats=threshold_nats)
     return Watch(
         acceptance.watched(watch.acceptance, batch, threshold_nats, batches_per_hour),
         token_time.watched(watch.token_time, batch, threshold_nats, batches_per_hour),
         slow,
         scatter.watched(watch.scatter, batch),
+        taken(watch.rate, min(1.0, batch.acceptance_rate)) if batch.draft_tokens > 0 else watch.rate,
         threshold_nats,
     )
 
@@ -66,5 +76,6 @@ def signals(watch: Watch) -> Signals:
         acceptance_rise=acceptance.rise(watch.acceptance, watch.threshold_nats),
         tpot_rise=token_time.rise(watch.token_time, watch.threshold_nats),
         decay=watch.decay.found,
+        acceptance_rate=watch.rate.interval,
         design_effect=watch.scatter.design_effect,
     )
