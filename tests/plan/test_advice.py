@@ -233,6 +233,28 @@ SPEAKS = [
         id="a control replica beside nothing that speculates",
     ),
     pytest.param(
+        {"spec.guard": {"qualify": True}, "spec.speculation": ABSENT},
+        "QualifyHasNoEffect",
+        "asks for no quantised draft",
+        id="nothing to qualify",
+    ),
+    pytest.param(
+        {"spec.guard": {"qualify": True}, "spec.speculation.fallbacks": []},
+        "QualifyHasNoEffect",
+        "add Draft to them",
+        id="the unquantised draft is no fallback",
+    ),
+    pytest.param(
+        {
+            "spec.guard": {"qualify": True},
+            "spec.engine.gpuMemoryUtilization": "0.55",
+            "spec.engine.maxModelLen": 2048,
+        },
+        "QualifyHasNoEffect",
+        "does not fit, short by",
+        id="the unquantised draft does not fit",
+    ),
+    pytest.param(
         {"spec.engine.image": "vllm/vllm-openai:v0.40.0"},
         "EngineVersionUnknown",
         "newest known one (0.33.0)",
@@ -334,6 +356,7 @@ def test_advice_that_is_given(overrides: Mapping[str, Any], reason: str, sentenc
         ),
         pytest.param(QUIET, "LimitNotOnBucketEdge", id="50 ms is an edge"),
         pytest.param(CONTROL, "ControlNeedsTwoReplicas", id="one of two replicas is the control"),
+        pytest.param({"spec.guard": {"qualify": True}}, "QualifyHasNoEffect", id="the unquantised draft fits"),
         pytest.param(
             CONTROL | {"spec.replicas": ABSENT}, "ControlNeedsTwoReplicas", id="the control comes on top of a scaler's"
         ),

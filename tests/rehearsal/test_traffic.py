@@ -127,6 +127,13 @@ async def test_temperature_and_length_reach_the_engine(pods: tuple[Pod, Pod]) ->
     assert (pod.asked[-1]["temperature"], pod.asked[-1]["max_tokens"]) == (0.8, 7)
 
 
+async def test_a_share_of_the_requests_is_hot(pods: tuple[Pod, Pod]) -> None:
+    pod = pods[0]
+    async with Traffic(lambda: [pod.address], concurrency=4) as traffic:
+        traffic.hot_share, traffic.hot_temperature = 0.5, 1.5
+        await _until(lambda: {asked["temperature"] for asked in pod.asked} == {0.0, 1.5})
+
+
 def _unavailable(pod: Pod) -> None:
     pod.status = 503
 

@@ -14,7 +14,7 @@ from rehearsal.binaries import Binaries
 from rehearsal.stories import STORIES
 
 REHEARSAL = [sys.executable, "-m", "rehearsal"]
-ALL_WITHIN_SECONDS = 8 * 60
+ALL_WITHIN_SECONDS = 12 * 60
 """The promise for all stories once the programs are there."""
 
 
@@ -38,7 +38,7 @@ async def test_the_story_holds(report: dict[str, Any], name: str) -> None:
     assert story["modes"], "the picture has its bands"
 
 
-async def test_all_stories_take_less_than_eight_minutes(report: dict[str, Any]) -> None:
+async def test_all_stories_take_less_than_twelve_minutes(report: dict[str, Any]) -> None:
     assert report["seconds"] < ALL_WITHIN_SECONDS
 
 

@@ -13,7 +13,7 @@ from specdecode.backtest.report import Decided, Report, Walk
 _AS_WRITTEN = "as written"
 
 
-def _shown(seconds: float) -> str:
+def shown(seconds: float) -> str:
     """A duration with at most two units: `45s`, `2m30s`, `3h05m`, `30d`."""
     whole = round(seconds)
     if whole < 60:
@@ -40,7 +40,7 @@ def _evidence(decided: Decided) -> str:
 
 
 def _delay(decided: Decided) -> str:
-    return "" if decided.delay_seconds is None else _shown(decided.delay_seconds)
+    return "" if decided.delay_seconds is None else shown(decided.delay_seconds)
 
 
 def _decisions(walk: Walk) -> Table:
@@ -86,7 +86,7 @@ def _also_seen(walk: Walk) -> Iterator[str]:
         (ran.since, f"{ran.mode} runs" + (" on, and is judged anew" if ran.is_judged_anew else "")) for ran in walk.ran
     ]
     notes += [
-        (gap.since, f"not measured for {_shown((gap.until - gap.since).total_seconds())}: {gap.cause}")
+        (gap.since, f"not measured for {shown((gap.until - gap.since).total_seconds())}: {gap.cause}")
         for gap in walk.unmeasured
     ]
     for moment, text in sorted(notes):
@@ -102,9 +102,9 @@ def print_report(console: Console, report: Report, *, is_verbose: bool) -> None:
     seconds = (report.end - report.start).total_seconds()
     console.print(f"[bold]{escape(f'{report.namespace}/{report.name}')}[/]  {escape(report.source)}", soft_wrap=True)
     console.print(
-        f"{rfc3339(report.start)} to {rfc3339(report.end)}: {_shown(seconds)}, scraped every "
+        f"{rfc3339(report.start)} to {rfc3339(report.end)}: {shown(seconds)}, scraped every "
         f"{report.scrape_interval_seconds:g} s, {report.steps} judgements, not measured for "
-        f"{_shown(_blind_seconds(report.walks[0]))}",
+        f"{shown(_blind_seconds(report.walks[0]))}",
         soft_wrap=True,
         highlight=False,
     )

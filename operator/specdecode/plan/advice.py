@@ -38,6 +38,7 @@ RULES: tuple[Callable[[Review], Said], ...] = (
     advice_traffic.limit_off_edge,
     advice_traffic.production_temperature,
     advice_traffic.control_replica,
+    advice_traffic.qualification,
     advice_engine.revision_not_pinned,
     advice_engine.cache_claim_missing,
 )

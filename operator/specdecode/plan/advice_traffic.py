@@ -6,11 +6,12 @@ from bisect import bisect_left
 from collections.abc import Iterator
 
 from specdecode.api.values import seconds_of
+from specdecode.api.vocabulary import Mode
 from specdecode.engine.arguments import limits_batch_size
 from specdecode.engine.flags import batch_limit, runs_v0
 from specdecode.engine.metrics import edges
 from specdecode.plan.ladder import speculation_of
-from specdecode.plan.review import Review, Said
+from specdecode.plan.review import Review, Said, gib
 from specdecode.plan.types import Advice
 
 _MANY_SEQUENCES = 32
@@ -136,3 +137,18 @@ def control_replica(review: Review) -> Said:
         f"the control replica is one of spec.replicas and {replicas} leaves none that speculates, so none runs and the "
         "baseline is the one recorded while speculation is off; set spec.replicas to 2 or more",
     )
+
+
+def qualification(review: Review) -> Said:
+    if not review.guard.qualify:
+        return None
+    unquantized = next((rung for rung in review.ladder if rung.mode is Mode.DRAFT), None)
+    if review.requested.mode is Mode.QUANTIZED_DRAFT and unquantized is not None and unquantized.fits:
+        return None
+    if review.requested.mode is not Mode.QUANTIZED_DRAFT:
+        why = "the spec asks for no quantised draft"
+    elif unquantized is None:
+        why = "the unquantised draft is not among speculation.fallbacks; add Draft to them"
+    else:
+        why = f"the unquantised draft does not fit, short by {gib(unquantized.short_bytes)} per GPU"
+    return Advice("QualifyHasNoEffect", f"guard.qualify is set and nothing is qualified: {why}")
