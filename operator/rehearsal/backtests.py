@@ -3,10 +3,13 @@
 import asyncio
 import json
 import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import yaml
 
+from rehearsal.operator_process import SCRAPE_INTERVAL_SECONDS
 from rehearsal.stage import NAME, Body, ExpectationError, Stage
 
 
@@ -25,17 +28,41 @@ async def backtest(stage: Stage, body: Body, *options: str) -> dict[str, Any]:
     return report
 
 
+def disagreement(live: Sequence[Mapping[str, Any]], later: Sequence[Mapping[str, Any]]) -> str:
+    """In what the decisions of the operator and those of the backtest differ; empty when they agree.
+
+    Both are entries with `from`, `to`, `reason` and `at`, oldest first. Moments may differ by two scrapes: the operator
+    looks between scrapes, the backtest at them.
+    """
+    if [_taken(entry) for entry in live] != [_taken(entry) for entry in later]:
+        return f"the operator decided {_told(live)}, the backtest {_told(later)}"
+    apart = [abs((_moment(mine) - _moment(other)).total_seconds()) for mine, other in zip(live, later, strict=True)]
+    if max(apart, default=0.0) > 2 * SCRAPE_INTERVAL_SECONDS:
+        return f"the moments are up to {max(apart):g} s apart: {_told(live)} and {_told(later)}"
+    return ""
+
+
+def _taken(entry: Mapping[str, Any]) -> tuple[str, str, str]:
+    return entry["from"], entry["to"], entry["reason"]
+
+
+def _moment(entry: Mapping[str, Any]) -> datetime:
+    return datetime.fromisoformat(entry["at"])
+
+
+def _told(entries: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(f"{entry['from']} -> {entry['to']} {entry['reason']} at {entry['at']}" for entry in entries)
+
+
 async def agrees(stage: Stage, body: Body) -> None:
     """The guard over this story's own Prometheus decides what the operator decided while it happened."""
     report = await backtest(
         stage, body, "--prometheus", stage.prometheus.url, "--deployment", NAME, "--namespace", stage.namespace
     )
     (walk,) = report["walks"]
-    later = [(found["from"], found["to"], found["reason"], found["at"]) for found in walk["decisions"]]
-    entries = (await stage.status())["history"]
-    live = [(entry["from"], entry["to"], entry["reason"], entry["at"]) for entry in reversed(entries)]
-    stage.say(f"specdecode backtest over the same Prometheus: {later}")
-    await stage.check(
-        "it decides what the operator decided", [entry[:3] for entry in later] == [entry[:3] for entry in live]
-    )
-    stage.keep(backtest=later)
+    later = walk["decisions"]
+    live = list(reversed((await stage.status())["history"]))
+    stage.say(f"specdecode backtest over the same Prometheus: {_told(later)}; the operator: {_told(live)}")
+    different = disagreement(live, later)
+    await stage.check(different or "it decides what the operator decided, and when", not different)
+    stage.keep(operator=_told(live), backtest=_told(later))

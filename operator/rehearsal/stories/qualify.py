@@ -8,7 +8,6 @@ from rehearsal.stories.common import (
     manifest,
     serve,
     speculation,
-    status_has,
     told_why,
 )
 from rehearsal.stories.quantized_draft import QUANTIZED, UNQUANTIZED
@@ -39,10 +38,14 @@ async def play(stage: Stage) -> None:
     stage.behave(quantized_draft=UNQUANTIZED)
     await stage.ask_retry("a better export")
     await stage.expect("the quantised draft runs at once", applied_mode_is(stage, "QuantizedDraft"), within=30)
-    await stage.expect("it is measured", status_has(stage, "observed", "mode", value="QuantizedDraft"), within=90)
+    await stage.expect("it serves", condition_is(stage, "Ready", "True", "Serving"), within=60)
+    await stage.expect("it is measured", condition_is(stage, "MetricsAvailable", "True", "Measured"), within=60)
+    # A whole window, and the scrapes after a start that are not looked at.
     await stage.holds(
-        "as good as the other: it stays", applied_mode_is(stage, "QuantizedDraft"), seconds=WINDOW_SECONDS
+        "as good as the other: it stays", applied_mode_is(stage, "QuantizedDraft"), seconds=WINDOW_SECONDS + 10
     )
+    observed = (await stage.status())["observed"]
+    await stage.check("what was measured is the quantised draft", observed["mode"] == "QuantizedDraft")
     stage.keep(qualified_after_seconds=round(seconds, 1), accepted=accepted)
 
 

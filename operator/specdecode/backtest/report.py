@@ -138,7 +138,13 @@ def _walk(walk: Walk) -> dict[str, Any]:
 
 
 def document(report: Report) -> dict[str, Any]:
-    """The report as JSON; fields are only ever added."""
+    """The report as JSON: camelCase, stable; fields are only ever added. Moments are RFC 3339, seconds are numbers.
+
+    `walks`: as written first, then the one with other thresholds, which are its `changed`. Of a walk: `decisions`
+    (`changedAt` and `delaySeconds` are null where no moment of change is known), `findings` (`until` is null for what
+    stood to the end), `ran` (the mode of history from a moment on; `judgedAnew` where it was judged again although it
+    had been left) and `unmeasured` (stretches that could not be judged).
+    """
     return {
         "namespace": report.namespace,
         "name": report.name,

@@ -20,7 +20,8 @@ from specdecode.decide.wording import count, percent, span
 MIN_DRAFTS = 200
 """Fewer drafts may all belong to one odd request."""
 _MIN_FLOOR_TOKENS = 1000
-_MIN_REQUESTS_SEEN = 2
+_MIN_REQUESTS_SEEN = 4
+"""A healthy chat may loop, and a draft guesses nothing of it: of fewer requests, one may be most of the drafts."""
 
 _DRAFTED = frozenset({Mode.QUANTIZED_DRAFT, Mode.DRAFT})
 """Modes that pay for a draft model. N-gram drafts are free, and a step without a match drafts nothing: it still gains
@@ -61,38 +62,43 @@ def _after_collapse(view: View) -> Mode | None:
     return next((mode for mode in view.below if mode is not Mode.DRAFT or is_known), None)
 
 
-def _newest_drafts(view: View) -> tuple[Batch, ...]:
-    """The newest batches that hold MIN_DRAFTS drafts together, at least two of them; empty when there are fewer."""
-    drafted = [batch for batch in view.batches if batch.drafts > 0]
+def _newest_drafts(view: View, least_batches: int) -> tuple[Batch, ...]:
+    """The newest batches that are a verdict on the draft, and not on one request: newest first. Empty when all of them
+    are not enough.
+    """
     newest: list[Batch] = []
-    for batch in reversed(drafted):
+    drafts = requests = 0.0
+    for batch in reversed(view.batches):
+        if batch.drafts <= 0:
+            continue
+        if not newest:
+            requests = batch.running_requests * view.situation.measurement.pods_up
         newest.append(batch)
-        if len(newest) >= MIN_BATCHES and sum(part.drafts for part in newest) >= MIN_DRAFTS:
-            return tuple(reversed(newest))
+        drafts += batch.drafts
+        requests += batch.requests
+        if len(newest) >= least_batches and drafts >= MIN_DRAFTS and requests >= _MIN_REQUESTS_SEEN:
+            return tuple(newest)
     return ()
 
 
-def _is_one_request(view: View, batches: tuple[Batch, ...]) -> bool:
-    """Whether all of it may be one odd request, as one that loops for a minute."""
-    finished = sum(batch.requests for batch in batches)
-    running = batches[-1].running_requests * view.situation.measurement.pods_up
-    return finished + running < _MIN_REQUESTS_SEEN
+def _has_collapsed(batches: tuple[Batch, ...]) -> bool:
+    return bool(batches) and _pooled(batches).acceptance_length <= COLLAPSED_ACCEPTANCE_LENGTH
 
 
 def _collapsed(view: View) -> tuple[Batch, ...]:
     """The batches that show a collapse; empty: none does.
 
-    Two scrapes in a row; or one that holds enough drafts by itself when the detector has half of its evidence: the
-    scrape before it may lie half before the fault, and one scrape cannot bring all of it.
+    Two scrapes in a row; or one that is enough by itself when the detector has half of its evidence: the scrape before
+    it may lie half before the fault, and one scrape cannot bring all of it.
     """
-    newest = _newest_drafts(view)
-    if not newest or _is_one_request(view, newest):
-        return ()
-    last, fall = newest[-1:], view.situation.measurement.signals.acceptance_fall
-    if _pooled(newest).acceptance_length <= COLLAPSED_ACCEPTANCE_LENGTH:
+    newest = _newest_drafts(view, MIN_BATCHES)
+    if _has_collapsed(newest):
         return newest
-    is_likely = fall is not None and fall.evidence_nats >= fall.threshold_nats / 2 and last[0].drafts >= MIN_DRAFTS
-    return last if is_likely and last[0].acceptance_length <= COLLAPSED_ACCEPTANCE_LENGTH else ()
+    fall = view.situation.measurement.signals.acceptance_fall
+    if not newest or fall is None or fall.evidence_nats < fall.threshold_nats / 2:
+        return ()
+    last = _newest_drafts(view, 1)
+    return last if len(last) == 1 and _has_collapsed(last) else ()
 
 
 def acceptance_collapsed(view: View) -> Finding | None:
@@ -161,7 +167,12 @@ def quantization_drop(view: View) -> Finding | None:
 def _is_below_all_window(view: View, floor_percent: float) -> bool:
     slow = view.slow
     has_enough = slow.drafts >= MIN_DRAFTS and slow.draft_tokens >= _MIN_FLOOR_TOKENS
-    return has_enough and all(100 * window.acceptance_rate < floor_percent for window in (view.earlier, view.fast))
+    # The newest part first: where it is healthy, which is nearly always, the rest need not be worked out.
+    return (
+        has_enough
+        and 100 * view.fast.acceptance_rate < floor_percent
+        and 100 * view.earlier.acceptance_rate < floor_percent
+    )
 
 
 def acceptance_below_floor(view: View) -> Finding | None:
@@ -183,7 +194,7 @@ def acceptance_below_floor(view: View) -> Finding | None:
     if benefit is not None and benefit.speedup.low > 1:
         return Finding(Reason.LOW_ACCEPTANCE_PAYS, f"{what}: it pays all the same, {benefit.sentence}")
     is_measured = benefit is not None and benefit.source is not Source.PREDICTION
-    if benefit is not None and is_measured and benefit.speedup.high >= 1:
+    if benefit is not None and is_measured and not benefit.is_loss:
         message = f"{what}: it neither surely pays nor surely costs, {benefit.sentence}"
         return Finding(Reason.ACCEPTANCE_UNDER_REVIEW, message)
     if view.mode is Mode.NGRAM and not is_measured:

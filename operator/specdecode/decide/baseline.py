@@ -105,8 +105,7 @@ def acceptance_points(baseline: DraftBaseline) -> float | None:
     return float(text) if text.replace(".", "", 1).isdecimal() else None
 
 
-def _is_steady(measurement: Measurement, slow: Window, fast: Window) -> bool:
-    earlier = slow.before(fast)
+def _is_steady(measurement: Measurement, earlier: Window, fast: Window) -> bool:
     if measurement.mode is Mode.OFF:
         pair = [window.tpot.mean_seconds if window.tpot else math.nan for window in (earlier, fast)]
         return abs(pair[0] - pair[1]) <= _STEADY_LATENCY * pair[0]
@@ -117,10 +116,10 @@ def _steady_window(measurement: Measurement) -> Window | None:
     """The slow window of an arm, when its newest part is like the rest. What is on its way somewhere else, perhaps to
     a step down, is nothing to compare with later.
     """
-    slow, fast = measurement.slow, measurement.fast
-    if measurement.availability is not Availability.MEASURED or slow is None or fast is None:
+    earlier, fast = measurement.earlier, measurement.fast
+    if measurement.availability is not Availability.MEASURED or earlier is None or fast is None:
         return None
-    return slow if _is_steady(measurement, slow, fast) else None
+    return measurement.slow if _is_steady(measurement, earlier, fast) else None
 
 
 def next_baseline(

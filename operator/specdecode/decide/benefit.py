@@ -9,7 +9,7 @@ finished requests they do not wait for a request to end.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -23,6 +23,8 @@ from specdecode.decide.wording import seconds_in
 from specdecode.plan.types import Plan
 
 MIN_BATCHES = 2
+FEW_REQUESTS = 100
+"""One request may hold most of the tokens of fewer, as at night, when less than one comes in three seconds."""
 _RECORDED_ERROR = 0.05
 """A recorded band is rewritten only when it moved by more."""
 _LOAD_SLOPE = 0.2
@@ -49,6 +51,18 @@ class Benefit:
     source: Source
     sentence: str
     """With the numbers, the source and the load."""
+    of_mean_request: float = math.nan
+    """Speed-up of the mean finished request, where each counts once however long it is; NaN: not known."""
+    requests: float = 0.0
+    """Finished requests that it was measured on."""
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether it surely does not pay. Where few requests finished, the tokens of a single one that loops may
+        outweigh all others: then the mean request must agree.
+        """
+        is_confirmed = self.requests >= FEW_REQUESTS or math.isnan(self.of_mean_request) or self.of_mean_request < 1
+        return self.speedup.high < 1 and is_confirmed
 
 
 def _tokens_prior(batches: Sequence[Batch], seconds: float, tokens: float, design_effect: float) -> float | None:
@@ -98,10 +112,20 @@ def _within(value: float, relative: float) -> Interval:
     return Interval(value / (1 + relative), value, value * (1 + relative))
 
 
-def _benefit(speedup: Interval, source: Source, where: str) -> Benefit:
+def _request_token_seconds(batches: Sequence[Batch]) -> float:
+    """Time per output token of the mean finished request; NaN without any."""
+    count = sum(batch.tpot_count for batch in batches)
+    return sum(batch.tpot_seconds_sum for batch in batches) / count if count > 0 else math.nan
+
+
+def _finished(batches: Sequence[Batch]) -> float:
+    return sum(batch.requests for batch in batches)
+
+
+def _benefit(speedup: Interval, source: Source, where: str, of_mean_request: float, requests: float) -> Benefit:
     numbers = f"speed-up {speedup.value:.2f} ({speedup.low:.2f}..{speedup.high:.2f})"
     how = "by prediction" if source is Source.PREDICTION else f"against the {source}"
-    return Benefit(speedup, source, f"{numbers} {how} at {where}")
+    return Benefit(speedup, source, f"{numbers} {how} at {where}", of_mean_request, requests)
 
 
 def _between(measurement: Measurement, moments: tuple[float, float]) -> tuple[Batch, ...]:
@@ -109,7 +133,9 @@ def _between(measurement: Measurement, moments: tuple[float, float]) -> tuple[Ba
     return tuple(batch for batch in measurement.batches if after < batch.at <= until)
 
 
-def _by_control(measurement: Measurement, on: Interval, moments: tuple[float, float]) -> Benefit | None:
+def _by_control(
+    measurement: Measurement, speculating: Sequence[Batch], on: Interval, moments: tuple[float, float]
+) -> Benefit | None:
     control = measurement.control
     if control is None or control.availability is not Availability.MEASURED:
         return None
@@ -119,18 +145,24 @@ def _by_control(measurement: Measurement, on: Interval, moments: tuple[float, fl
     off = token_seconds(batches)
     if off is None:
         return None
-    return _benefit(
-        _speedup(off, on), Source.CONTROL, f"the same time, {running_requests(batches):.0f} running requests on it"
-    )
+    of_mean_request = _request_token_seconds(batches) / _request_token_seconds(speculating)
+    where = f"the same time, {running_requests(batches):.0f} running requests on it"
+    return _benefit(_speedup(off, on), Source.CONTROL, where, of_mean_request, _finished(speculating))
 
 
 def _band_seconds(band: OffBand) -> float:
     return seconds_in(band.step_mean or band.tpot_mean)
 
 
-def _recorded(bands: Sequence[OffBand], running_requests: float) -> Interval | None:
+def _band_request_seconds(band: OffBand) -> float:
+    return seconds_in(band.tpot_mean)
+
+
+def _recorded(
+    bands: Sequence[OffBand], running_requests: float, seconds_of: Callable[[OffBand], float] = _band_seconds
+) -> Interval | None:
     """Time of a token without speculation at this load: between two recorded loads, or near one."""
-    known = [(band.running_requests, _band_seconds(band)) for band in bands]
+    known = [(band.running_requests, seconds_of(band)) for band in bands]
     known = [(load, seconds) for load, seconds in known if seconds > 0]
     if not known:
         return None
@@ -143,11 +175,15 @@ def _recorded(bands: Sequence[OffBand], running_requests: float) -> Interval | N
     return _within(seconds, _RECORDED_ERROR + _LOAD_SLOPE * distance)
 
 
-def _by_baseline(plan: Plan, off: OffBaseline | None, on: Interval, load: float) -> Benefit | None:
-    recorded = _recorded(bands_around(off, plan.baseline_key, load), load)
+def _by_baseline(plan: Plan, off: OffBaseline | None, batches: Sequence[Batch], on: Interval) -> Benefit | None:
+    load = running_requests(batches)
+    bands = bands_around(off, plan.baseline_key, load)
+    recorded, of_request = _recorded(bands, load), _recorded(bands, load, _band_request_seconds)
     if recorded is None:
         return None
-    return _benefit(_speedup(recorded, on), Source.BASELINE, f"{load:.0f} running requests per replica")
+    of_mean_request = math.nan if of_request is None else of_request.value / _request_token_seconds(batches)
+    where = f"{load:.0f} running requests per replica"
+    return _benefit(_speedup(recorded, on), Source.BASELINE, where, of_mean_request, _finished(batches))
 
 
 def _by_prediction(plan: Plan, mode: Mode, batches: Sequence[Batch], on: Interval) -> Benefit | None:
@@ -161,7 +197,8 @@ def _by_prediction(plan: Plan, mode: Mode, batches: Sequence[Batch], on: Interva
     cost = draft_cost(rung, tokens / max(drafts, steps))
     step_seconds = sum(batch.step_seconds_sum for batch in batches) / steps
     predicted = _within(off_step_seconds(step_seconds, running, cost), _PREDICTION_ERROR)
-    return _benefit(_speedup(predicted, on), Source.PREDICTION, f"{running:.0f} running requests per replica")
+    where = f"{running:.0f} running requests per replica"
+    return _benefit(_speedup(predicted, on), Source.PREDICTION, where, math.nan, _finished(batches))
 
 
 def expected_benefit(
@@ -186,7 +223,7 @@ def expected_benefit(
     if on is None:
         return None
     return (
-        _by_control(measurement, on, moments)
-        or _by_baseline(plan, off, on, running_requests(batches))
+        _by_control(measurement, batches, on, moments)
+        or _by_baseline(plan, off, batches, on)
         or _by_prediction(plan, mode, batches, on)
     )

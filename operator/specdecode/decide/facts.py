@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 
 from specdecode.api.vocabulary import Arm, Mode
 
@@ -39,9 +40,10 @@ class Histogram:
 
     def without(self, part: "Histogram") -> "Histogram":
         """What is left when the observations of `part`, made on the same bounds, are taken out."""
-        counts = dict(part.buckets)
+        less = dict(part.buckets).get
+        left = [(bound, count - less(bound, 0.0)) for bound, count in self.buckets]
         return Histogram(
-            buckets=tuple((bound, max(0.0, count - counts.get(bound, 0.0))) for bound, count in self.buckets),
+            buckets=tuple([(bound, count if count > 0 else 0.0) for bound, count in left]),
             sum_seconds=max(0.0, self.sum_seconds - part.sum_seconds),
             count=max(0.0, self.count - part.count),
         )
@@ -148,11 +150,6 @@ class Batch:
         """1 + accepted tokens / drafts; NaN without drafts."""
         return 1 + self.accepted_tokens / self.drafts if self.drafts > 0 else math.nan
 
-    @property
-    def step_seconds(self) -> float:
-        """Mean time of an engine step that emits; NaN without steps."""
-        return self.step_seconds_sum / self.step_count if self.step_count > 0 else math.nan
-
 
 @dataclass(frozen=True, slots=True)
 class Interval:
@@ -245,6 +242,13 @@ class Measurement:
     """Of the control arm at the same time; None: none is wanted or none was seen."""
     temperatures: tuple[TemperatureBucket, ...] = ()
     """Over the slow window; empty without the meter."""
+
+    @cached_property
+    def earlier(self) -> Window | None:
+        """The slow window without the fast one. What holds for a whole window holds here and in `fast`; an average over
+        it would already follow one bad end.
+        """
+        return None if self.slow is None or self.fast is None else self.slow.before(self.fast)
 
 
 @dataclass(frozen=True)

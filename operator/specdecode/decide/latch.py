@@ -183,7 +183,8 @@ def asked_mode(situation: Situation) -> Asked:
     """The mode that should run before anything is judged."""
     answers = (change(situation) for change in _CHANGES)
     asked = next((answer for answer in answers if answer is not None), None) or _standing(situation)
-    return replace(asked, advice=_unavailable(situation))
+    advice = _unavailable(situation)
+    return replace(asked, advice=advice) if advice else asked
 
 
 def attempts(situation: Situation) -> int:

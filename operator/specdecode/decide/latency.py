@@ -84,7 +84,7 @@ def _benefit_that_holds(view: View) -> Benefit | None:
     since = view.changed_at
     has_changed = since is not None and bool(view.since_change)
     whole = _measured(view.benefit(since=since) if since is not None and has_changed else view.whole_benefit)
-    if whole is None or whole.speedup.high >= 1:
+    if whole is None or not whole.is_loss:
         return None
     newest = view.situation.now.timestamp() - view.fast.seconds
     parts = () if has_changed else (view.benefit(until=newest), view.benefit(since=newest))

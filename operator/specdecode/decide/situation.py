@@ -109,12 +109,12 @@ class View:
         assert window is not None
         return window
 
-    @cached_property
+    @property
     def earlier(self) -> Window:
-        """The slow window without the fast one. What holds for a whole window holds here and in `fast`; an average
-        over it would already follow one bad end.
-        """
-        return self.slow.before(self.fast)
+        """The slow window without the fast one; only from stage FAST on."""
+        window = self.situation.measurement.earlier
+        assert window is not None
+        return window
 
     @property
     def below(self) -> tuple[Mode, ...]:

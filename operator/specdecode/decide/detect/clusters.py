@@ -6,6 +6,7 @@ the differences between batches carry all of that.
 
 import math
 from collections.abc import Sequence
+from operator import mul
 
 from specdecode.decide.facts import Interval
 
@@ -38,9 +39,9 @@ def student_quantile(degrees: float) -> float:
 def _sum_of_squares(residuals: Sequence[float]) -> float:
     """Of the residuals, and of what neighbours have in common: a request that spans two batches is in both."""
     furthest = min(_MOST_NEIGHBOURS, len(residuals) // _BATCHES_PER_NEIGHBOUR)
-    pairs = (pair for away in range(1, furthest + 1) for pair in zip(residuals, residuals[away:], strict=False))
-    common = sum(one * other for one, other in pairs)
-    return sum(residual * residual for residual in residuals) + 2 * max(0.0, common)
+    common = sum(sum(map(mul, residuals, residuals[away:])) for away in range(1, furthest + 1))
+    own: float = sum(map(mul, residuals, residuals))
+    return own + 2 * max(0.0, common)
 
 
 def ratio_interval(
