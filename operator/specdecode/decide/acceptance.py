@@ -190,7 +190,7 @@ def acceptance_below_floor(view: View) -> Finding | None:
         f"acceptance rate {percent(slow.acceptance_rate)} over {span(slow.seconds)} ({count(slow.draft_tokens)} draft "
         f"tokens), limit {floor} %"
     )
-    benefit = view.whole_benefit
+    benefit = view.expected_benefit
     if benefit is not None and benefit.speedup.low > 1:
         return Finding(Reason.LOW_ACCEPTANCE_PAYS, f"{what}: it pays all the same, {benefit.sentence}")
     is_measured = benefit is not None and benefit.source is not Source.PREDICTION

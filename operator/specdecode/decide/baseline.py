@@ -105,21 +105,17 @@ def acceptance_points(baseline: DraftBaseline) -> float | None:
     return float(text) if text.replace(".", "", 1).isdecimal() else None
 
 
-def _is_steady(measurement: Measurement, earlier: Window, fast: Window) -> bool:
-    if measurement.mode is Mode.OFF:
+def _is_steady(arm: Measurement) -> bool:
+    """Whether the newest part is like the rest. What is on its way somewhere else, perhaps to a step down, is nothing
+    to compare with later.
+    """
+    earlier, fast = arm.earlier, arm.fast
+    if earlier is None or fast is None:
+        return False
+    if arm.mode is Mode.OFF:
         pair = [window.tpot.mean_seconds if window.tpot else math.nan for window in (earlier, fast)]
         return abs(pair[0] - pair[1]) <= _STEADY_LATENCY * pair[0]
     return abs(earlier.acceptance_rate - fast.acceptance_rate) <= _STEADY_ACCEPTANCE
-
-
-def _steady_window(measurement: Measurement) -> Window | None:
-    """The slow window of an arm, when its newest part is like the rest. What is on its way somewhere else, perhaps to
-    a step down, is nothing to compare with later.
-    """
-    earlier, fast = measurement.earlier, measurement.fast
-    if measurement.availability is not Availability.MEASURED or earlier is None or fast is None:
-        return None
-    return measurement.slow if _is_steady(measurement, earlier, fast) else None
 
 
 def next_baseline(
@@ -131,10 +127,11 @@ def next_baseline(
     before = old or BaselineStatus()
     off, draft = before.off, before.draft
     for arm in (measurement, measurement.control):
-        window = None if arm is None else _steady_window(arm)
-        if window is not None and arm is not None and arm.mode is Mode.OFF:
-            off = _next_off(off, plan, window, now)
-        elif window is not None and arm is not None and arm.mode is Mode.DRAFT:
-            draft = _next_draft(draft, plan, window, now)
-    after = before.model_copy(update={"off": off, "draft": draft})
-    return old if after == before else after
+        if arm is None or arm.slow is None or arm.availability is not Availability.MEASURED:
+            continue
+        next_off = _next_off(off, plan, arm.slow, now) if arm.mode is Mode.OFF else off
+        next_draft = _next_draft(draft, plan, arm.slow, now) if arm.mode is Mode.DRAFT else draft
+        # Most of the time nothing moved, and how steady it was is not asked.
+        if (next_off is not off or next_draft is not draft) and _is_steady(arm):
+            off, draft = next_off, next_draft
+    return old if off is before.off and draft is before.draft else BaselineStatus(off=off, draft=draft)

@@ -69,7 +69,10 @@ def _tokens_prior(batches: Sequence[Batch], seconds: float, tokens: float, desig
     """Variance of the time per token that one token is expected to bring, from the design effect of acceptance: what
     varies is how many tokens the same steps make.
     """
-    proposed, accepted = sum(batch.draft_tokens for batch in batches), sum(batch.accepted_tokens for batch in batches)
+    proposed, accepted = (
+        sum([batch.draft_tokens for batch in batches]),
+        sum([batch.accepted_tokens for batch in batches]),
+    )
     if math.isnan(design_effect) or proposed <= 0:
         return None
     rate = accepted / proposed
@@ -84,7 +87,7 @@ def token_seconds(batches: Sequence[Batch], design_effect: float = math.nan) -> 
     """
     pairs = [(batch.step_seconds_sum, max(0.0, batch.generation_tokens - batch.requests)) for batch in batches]
     tokens = sum(made for _, made in pairs)
-    prior = _tokens_prior(batches, sum(taken for taken, _ in pairs), tokens, design_effect) if tokens > 0 else None
+    prior = _tokens_prior(batches, sum([taken for taken, _ in pairs]), tokens, design_effect) if tokens > 0 else None
     if tokens <= 0:
         pairs = [(batch.tpot_seconds_sum, batch.tpot_count) for batch in batches]
     seconds = ratio_interval([taken for taken, _ in pairs], [made for _, made in pairs], prior_variance=prior)
@@ -93,7 +96,7 @@ def token_seconds(batches: Sequence[Batch], design_effect: float = math.nan) -> 
 
 def running_requests(batches: Sequence[Batch]) -> float:
     """Mean per pod."""
-    return sum(batch.running_requests for batch in batches) / len(batches)
+    return sum([batch.running_requests for batch in batches]) / len(batches)
 
 
 def _spread(interval: Interval) -> float:
@@ -114,12 +117,12 @@ def _within(value: float, relative: float) -> Interval:
 
 def _request_token_seconds(batches: Sequence[Batch]) -> float:
     """Time per output token of the mean finished request; NaN without any."""
-    count = sum(batch.tpot_count for batch in batches)
-    return sum(batch.tpot_seconds_sum for batch in batches) / count if count > 0 else math.nan
+    count = sum([batch.tpot_count for batch in batches])
+    return sum([batch.tpot_seconds_sum for batch in batches]) / count if count > 0 else math.nan
 
 
 def _finished(batches: Sequence[Batch]) -> float:
-    return sum(batch.requests for batch in batches)
+    return sum([batch.requests for batch in batches])
 
 
 def _benefit(speedup: Interval, source: Source, where: str, of_mean_request: float, requests: float) -> Benefit:
@@ -140,7 +143,7 @@ def _by_control(
     if control is None or control.availability is not Availability.MEASURED:
         return None
     batches = _between(control, moments)
-    if len(batches) < MIN_BATCHES or sum(batch.requests for batch in batches) < MIN_REQUESTS:
+    if len(batches) < MIN_BATCHES or sum([batch.requests for batch in batches]) < MIN_REQUESTS:
         return None
     off = token_seconds(batches)
     if off is None:
@@ -188,14 +191,14 @@ def _by_baseline(plan: Plan, off: OffBaseline | None, batches: Sequence[Batch], 
 
 def _by_prediction(plan: Plan, mode: Mode, batches: Sequence[Batch], on: Interval) -> Benefit | None:
     rung = plan.mode(mode)
-    drafts, steps = sum(batch.drafts for batch in batches), sum(batch.step_count for batch in batches)
+    drafts, steps = sum([batch.drafts for batch in batches]), sum([batch.step_count for batch in batches])
     if rung is None or drafts <= 0 or steps <= 0:
         return None
     running = running_requests(batches)
-    tokens = sum(batch.draft_tokens for batch in batches)
+    tokens = sum([batch.draft_tokens for batch in batches])
     # N-gram drafts only where it finds a match: tokens per step, not per draft, is what has to be verified.
     cost = draft_cost(rung, tokens / max(drafts, steps))
-    step_seconds = sum(batch.step_seconds_sum for batch in batches) / steps
+    step_seconds = sum([batch.step_seconds_sum for batch in batches]) / steps
     predicted = _within(off_step_seconds(step_seconds, running, cost), _PREDICTION_ERROR)
     where = f"{running:.0f} running requests per replica"
     return _benefit(_speedup(predicted, on), Source.PREDICTION, where, math.nan, _finished(batches))
@@ -209,12 +212,17 @@ def expected_benefit(
     *,
     since: float = -math.inf,
     until: float = math.inf,
+    predicts: bool = True,
 ) -> Benefit | None:
     """What speculation brings in `mode`; None: too little was measured to say.
 
-    `since` and `until` (Unix seconds) restrict it to a part of the slow window.
+    `since` and `until` (Unix seconds) restrict it to a part of the slow window. Without `predicts` only what was
+    measured counts.
     """
     if mode is Mode.OFF or measurement.availability is not Availability.MEASURED:
+        return None
+    is_comparable = measurement.control is not None or (off is not None and off.key == plan.baseline_key)
+    if not predicts and not is_comparable:
         return None
     moments = since, until
     batches = _between(measurement, moments)
@@ -225,5 +233,5 @@ def expected_benefit(
     return (
         _by_control(measurement, batches, on, moments)
         or _by_baseline(plan, off, batches, on)
-        or _by_prediction(plan, mode, batches, on)
+        or (_by_prediction(plan, mode, batches, on) if predicts else None)
     )

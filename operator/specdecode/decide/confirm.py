@@ -21,7 +21,7 @@ def is_confirmed(view: View) -> bool:
     newest = next(iter(situation.status.history), None)
     if newest is None or newest.action != RETRIED_ACTION or newest.spec_hash != situation.resource.spec_hash:
         return False
-    benefit, rate = view.whole_benefit, situation.measurement.signals.acceptance_rate
+    benefit, rate = view.expected_benefit, situation.measurement.signals.acceptance_rate
     if benefit is None or benefit.source is Source.PREDICTION or rate is None or view.slow.drafts <= 0:
         return False
     return benefit.speedup.low > 1 and rate.low > _break_even_rate(view, benefit)

@@ -9,7 +9,7 @@ from specdecode.api.status import EvidenceItem
 from specdecode.api.values import seconds_of
 from specdecode.api.vocabulary import Mode
 from specdecode.decide.baseline import MIN_REQUESTS
-from specdecode.decide.benefit import Benefit, Source
+from specdecode.decide.benefit import Benefit
 from specdecode.decide.decision import Finding, Reason
 from specdecode.decide.facts import Availability, Histogram, Window
 from specdecode.decide.quantiles import quantile_bounds
@@ -72,24 +72,18 @@ def _blamed(view: View, reason: Reason, what: str, target: Mode | None, *evidenc
     return view.step(reason, what, target, evidence)
 
 
-def _measured(benefit: Benefit | None) -> Benefit | None:
-    """A benefit that was measured; a prediction is no evidence for a step."""
-    return benefit if benefit is not None and benefit.source is not Source.PREDICTION else None
-
-
 def _benefit_that_holds(view: View) -> Benefit | None:
     """What speculation brings, where it is measured and surely below 1: since a certain change, or for the whole
     window, that is over all of it, in its newest part and in the rest.
     """
     since = view.changed_at
     has_changed = since is not None and bool(view.since_change)
-    whole = _measured(view.benefit(since=since) if since is not None and has_changed else view.whole_benefit)
+    whole = view.measured_benefit_of(since=since) if since is not None and has_changed else view.measured_benefit
     if whole is None or not whole.is_loss:
         return None
     newest = view.situation.now.timestamp() - view.fast.seconds
-    parts = () if has_changed else (view.benefit(until=newest), view.benefit(since=newest))
-    measured = [_measured(part) for part in parts]
-    return whole if all(part is not None and part.speedup.value < 1 for part in measured) else None
+    parts = () if has_changed else (view.measured_benefit_of(until=newest), view.measured_benefit_of(since=newest))
+    return whole if all(part is not None and part.speedup.value < 1 for part in parts) else None
 
 
 def _has_cost_a_restart(view: View, benefit: Benefit) -> bool:
@@ -194,12 +188,11 @@ def gain_not_confirmed(view: View) -> Finding | None:
     """Nothing shows yet that speculation pays at this load."""
     if view.mode is Mode.OFF or not _has_enough(view.slow.tpot):
         return None
-    benefit = view.whole_benefit
-    if benefit is None or benefit.source is Source.PREDICTION:
-        predicted = "" if benefit is None else f" ({benefit.sentence})"
+    benefit = view.measured_benefit
+    if benefit is None:
         message = (
             f"nothing measured without speculation at {view.slow.running_requests:.0f} running requests per "
-            f"replica{predicted}: set guard.baseline.controlReplicas to 1, or specdecode.io/force-mode to Off for two "
+            f"replica: set guard.baseline.controlReplicas to 1, or specdecode.io/force-mode to Off for two "
             "windows, to learn it"
         )
         return Finding(Reason.GAIN_NOT_CONFIRMED, message)

@@ -11,7 +11,6 @@ from specdecode.api.values import seconds_of
 from specdecode.api.vocabulary import Mode
 from specdecode.decide.decision import Finding, Reason
 from specdecode.decide.facts import Availability
-from specdecode.decide.settled import settled_seconds, settled_since
 from specdecode.decide.situation import Situation, Stage, View
 from specdecode.decide.wording import span
 
@@ -61,12 +60,12 @@ def _unless_measured(situation: Situation, mode: Mode) -> Readiness | None:
 
 
 def _unless_settled(situation: Situation) -> Readiness | None:
-    seconds = settled_seconds(situation.status, situation.now)
+    since = situation.settled_since
+    seconds = -math.inf if since is None else (situation.now - since).total_seconds()
     window_seconds = situation.slow_window_seconds
     if seconds >= window_seconds:
         return None
     stage = Stage.FAST if seconds >= situation.fast_window_seconds / 2 else Stage.STARTING
-    since = settled_since(situation.status)
     wait = f"one window of {span(window_seconds)} after the last rollout or outage of the metrics"
     moment = None if since is None else rfc3339(since + timedelta(seconds=math.ceil(window_seconds)))
     message = f"judged {wait}" if moment is None else f"judged from {moment}, {wait}"

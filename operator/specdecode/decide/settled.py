@@ -3,7 +3,6 @@
 The moments are the transitions of conditions: status is the memory, no timer is kept.
 """
 
-import math
 from datetime import datetime
 
 from specdecode.api.status import ConditionStatus, ConditionType, SpecDecodeDeploymentStatus
@@ -27,12 +26,7 @@ def settled_since(status: SpecDecodeDeploymentStatus) -> datetime | None:
     return max(condition.last_transition_time for condition in (rolled_out, measured, stalled) if condition is not None)
 
 
-def settled_seconds(status: SpecDecodeDeploymentStatus, now: datetime) -> float:
-    """How long ago that was; minus infinity while it is not settled."""
-    since = settled_since(status)
-    return -math.inf if since is None else (now - since).total_seconds()
-
-
 def is_settled(status: SpecDecodeDeploymentStatus, window_seconds: float, now: datetime) -> bool:
     """Whether the whole window lies after the last rollout and the last outage of the metrics."""
-    return settled_seconds(status, now) >= window_seconds
+    since = settled_since(status)
+    return since is not None and (now - since).total_seconds() >= window_seconds

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 from functools import cached_property
+from typing import Any
 
 from specdecode.api.guard import GuardSpec
 from specdecode.api.resource import SpecDecodeDeployment
@@ -52,6 +53,11 @@ class Situation:
         baseline = self.status.baseline
         draft = baseline.draft if baseline else None
         return draft if draft is not None and draft.key == self.plan.draft_key else None
+
+    @cached_property
+    def settled_since(self) -> datetime | None:
+        """Since when the rolled-out mode has been measured without a break."""
+        return settled_since(self.status)
 
     @property
     def slow_window_seconds(self) -> float:
@@ -142,7 +148,7 @@ class View:
     @cached_property
     def batches(self) -> tuple[Batch, ...]:
         """Of the slow window, as far as they were made after the last rollout or outage, oldest first."""
-        since = settled_since(self.situation.status)
+        since = self.situation.settled_since
         start = math.inf if since is None else since.timestamp()
         return tuple(batch for batch in self.situation.measurement.batches if batch.at > start)
 
@@ -163,16 +169,26 @@ class View:
         return since if len(since) >= MIN_BATCHES else ()
 
     @cached_property
-    def whole_benefit(self) -> Benefit | None:
-        """What speculation brings here, over the slow window."""
-        return self.benefit()
+    def measured_benefit(self) -> Benefit | None:
+        """What speculation brings here, over the slow window, where it was measured: a prediction is no evidence for a
+        step.
+        """
+        return self.measured_benefit_of()
 
-    def benefit(self, *, since: float = -math.inf, until: float = math.inf) -> Benefit | None:
-        """What speculation brings here, over a part of the slow window, from the best source there is."""
+    def measured_benefit_of(self, *, since: float = -math.inf, until: float = math.inf) -> Benefit | None:
+        """The same over a part of the slow window."""
+        return self._benefit(since=since, until=until, predicts=False)
+
+    @cached_property
+    def expected_benefit(self) -> Benefit | None:
+        """What speculation brings here, over the slow window, from the best source there is."""
+        return self.measured_benefit or self._benefit()
+
+    def _benefit(self, **asked: Any) -> Benefit | None:
         situation = self.situation
         baseline = situation.status.baseline
         off = baseline.off if baseline else None
-        return expected_benefit(self.plan, self.mode, situation.measurement, off, since=since, until=until)
+        return expected_benefit(self.plan, self.mode, situation.measurement, off, **asked)
 
     def step(self, reason: Reason, what: str, target: Mode | None, evidence: tuple[EvidenceItem, ...]) -> Finding:
         """A finding that wants to leave the mode; `what` is the first half of the sentence, with the numbers."""

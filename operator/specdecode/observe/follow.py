@@ -5,7 +5,7 @@ is what the judgement looks at.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from typing import Any
 
 from specdecode.api.vocabulary import Arm, Mode
 from specdecode.decide import detect
@@ -73,10 +73,11 @@ class Followed:
         self, now: float, *, pods_up: int, age_seconds: float, cache: CacheReading | None = None
     ) -> Measurement:
         """What was measured of the main arm, at a moment at which its pods answer."""
-        measurement = self._of_arm(Arm.MAIN, self.subject.mode, now)
         track = self._tracks.get(Arm.MAIN)
-        return replace(
-            measurement,
+        return self._of_arm(
+            Arm.MAIN,
+            self.subject.mode,
+            now,
             pods_up=pods_up,
             newest_sample_age_seconds=age_seconds,
             cache=cache,
@@ -86,19 +87,16 @@ class Followed:
 
     def control(self, now: float, *, pods_up: int, age_seconds: float) -> Measurement:
         """What was measured of the control arm, at a moment at which its pods answer."""
-        measurement = self._of_arm(Arm.CONTROL, Mode.OFF, now)
-        return replace(measurement, pods_up=pods_up, newest_sample_age_seconds=age_seconds)
+        return self._of_arm(Arm.CONTROL, Mode.OFF, now, pods_up=pods_up, newest_sample_age_seconds=age_seconds)
 
-    def _of_arm(self, arm: Arm, mode: Mode, now: float) -> Measurement:
+    def _of_arm(self, arm: Arm, mode: Mode, now: float, **seen: Any) -> Measurement:
         track = self._tracks.get(arm)
         fast = None if track is None else track.window(self.fast_seconds, now)
         slow = None if track is None else track.window(self.slow_seconds, now)
         if track is None or fast is None or slow is None:
-            return Measurement(Availability.NO_DATA, INCOMPLETE, mode, arm)
-        measurement = Measurement(
-            Availability.MEASURED, "", mode, arm, fast, slow, batches=track.batches(self.slow_seconds, now)
-        )
-        if _is_idle(slow):
-            cause = f"no request ran or finished within {span(slow.seconds)}"
-            return replace(measurement, availability=Availability.NO_TRAFFIC, cause=cause)
-        return measurement
+            return Measurement(Availability.NO_DATA, INCOMPLETE, mode, arm, **seen)
+        batches = track.batches(self.slow_seconds, now)
+        is_idle = _is_idle(slow)
+        availability = Availability.NO_TRAFFIC if is_idle else Availability.MEASURED
+        cause = f"no request ran or finished within {span(slow.seconds)}" if is_idle else ""
+        return Measurement(availability, cause, mode, arm, fast, slow, batches=batches, **seen)
