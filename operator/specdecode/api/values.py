@@ -7,6 +7,7 @@ keep a plain pattern, as in its own types.
 
 import re
 from decimal import Decimal
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import Field, Strict
@@ -37,6 +38,7 @@ def is_commit(revision: str | None) -> bool:
     return revision is not None and _COMMIT.fullmatch(revision) is not None
 
 
+@lru_cache(maxsize=1024)
 def seconds_of(duration: str) -> float:
     """Seconds of a duration such as `40ms`, `5m` or `1h30m`."""
     return sum(int(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(duration))

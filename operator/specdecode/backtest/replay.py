@@ -13,7 +13,6 @@ from specdecode.decide.baseline import next_baseline
 from specdecode.decide.decide import decide
 from specdecode.decide.decision import Decision, Reason
 from specdecode.decide.facts import Child, Cluster, Measurement
-from specdecode.decide.settled import is_settled
 from specdecode.decide.situation import Situation
 from specdecode.findings import STAYS
 from specdecode.observe.queries import FAST_WINDOW_SCRAPES
@@ -91,7 +90,8 @@ class Replay:
         status = self.status
         situation = Situation(self.resource, self._plan, cluster, measurement, now, self._fast_window_seconds)
         decision = decide(situation)
-        settled = is_settled(status, self._window_seconds, now)
+        since = situation.settled_since
+        settled = since is not None and (now - since).total_seconds() >= self._window_seconds
         baseline = next_baseline(status.baseline, self._plan, measurement, is_settled=settled, now=now)
         # Numbers in messages may move at every step; none of them is read again.
         seen = (

@@ -244,10 +244,11 @@ class Track:
     def _increment(last: Reading, reading: Reading) -> Floats:
         """What one pod counted between two readings; NaN where one of them does not say."""
         old, new = last.counters, reading.counters
-        if (new < old * _SAME).any():
-            return new
-        increment: Floats = np.maximum(new - old, 0.0)
-        return increment
+        increment: Floats = new - old
+        if increment.min() >= 0:
+            return increment
+        # Some counter fell, or is not known: NaN compares as false.
+        return new if (new < old * _SAME).any() else np.maximum(increment, 0.0)
 
     def _is_broken(self, increment: Floats, known: NDArray[np.bool_]) -> bool:
         """Whether one counter of speculation is missing beside the others: read as zero it would look like a
