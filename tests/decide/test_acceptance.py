@@ -126,6 +126,9 @@ def scrapes(*accepted_of_400: float, drafts: float = 400, **overrides: Any) -> V
         pytest.param(scrapes(900, 40, 40), NGRAM, id="two scrapes at exactly 1.1"),
         pytest.param(scrapes(900, 400, 40, signals=Signals(LIKELY)), NGRAM, id="one, and the change is likely"),
         pytest.param(scrapes(*[3] * 7, drafts=30), NGRAM, id="thin traffic: as many scrapes as hold 200 drafts"),
+        pytest.param(
+            scrapes(900, 40, 40, 40, requests=0.7, running=1.0), NGRAM, id="few requests: as many scrapes as show four"
+        ),
     ],
 )
 def test_a_collapse_steps_down(seen: View, target: Mode | None) -> None:
@@ -143,6 +146,10 @@ def test_a_collapse_steps_down(seen: View, target: Mode | None) -> None:
         pytest.param(scrapes(900, 400, 40, signals=Signals(replace(LIKELY, evidence_nats=5.9))), id="not likely yet"),
         pytest.param(scrapes(*[0] * 6, drafts=33), id="198 drafts may be one odd request"),
         pytest.param(scrapes(40, 40, requests=0, running=0.5), id="two scrapes of one request that loops"),
+        pytest.param(scrapes(900, 900, 40, 40, requests=0.6, running=1.0), id="of four requests one may loop"),
+        pytest.param(
+            scrapes(900, 400, 40, signals=Signals(LIKELY), requests=1.0, running=1.0), id="likely, and one request"
+        ),
         pytest.param(scrapes(0, 0, 0, drafts=0), id="no drafts: no data, not zero"),
         pytest.param(scrapes(40, 41), id="just above the limit"),
         pytest.param(scrapes(40, 40, 900), id="the collapse is over"),

@@ -149,3 +149,50 @@ def test_an_interval_that_reaches_zero_says_nothing_upwards() -> None:
     wild = benefit(replace(measurement(), signals=Signals(design_effect=1e9)), BOTH)
     assert wild is not None
     assert (wild.speedup.low, wild.speedup.high) == (0.0, math.inf)
+
+
+SLOW = {"slow": mean(30.0), "control": control(20.0)}
+
+
+@pytest.mark.parametrize(
+    ("seen", "is_loss"),
+    [
+        pytest.param(measurement(**SLOW), True, id="many requests: the tokens have the word"),
+        pytest.param(scrapes_with(measurement(**SLOW), requests=4.0), True, id="few, and the mean one agrees"),
+        pytest.param(
+            scrapes_with(measurement(**SLOW), requests=4.0, tpot_seconds_sum=0.3, tpot_count=20.0),
+            False,
+            id="few: a single one that loops has most of the tokens, the mean one gains",
+        ),
+        pytest.param(
+            scrapes_with(measurement(**SLOW), requests=4.0, tpot_count=0.0),
+            True,
+            id="few, and nothing is known of the mean one",
+        ),
+        pytest.param(measurement(slow=mean(19.9), control=control(20.0)), False, id="it may pay as well"),
+    ],
+)
+def test_a_loss(seen: Measurement, *, is_loss: bool) -> None:
+    found = benefit(seen)
+    assert found is not None
+    assert found.is_loss is is_loss
+
+
+@pytest.mark.parametrize(
+    ("off", "of_mean_request"),
+    [
+        pytest.param(off_baseline(off_band("30ms", 16)), 1.5, id="recorded"),
+        pytest.param(off_baseline(off_band("soon", 16, step_mean="30ms")), math.nan, id="no number was recorded"),
+        pytest.param(None, math.nan, id="nothing was"),
+    ],
+)
+def test_the_mean_request_is_compared_with_what_was_recorded(off: OffBaseline | None, of_mean_request: float) -> None:
+    found = benefit(measurement(), off)
+    assert found is not None
+    assert found.of_mean_request == pytest.approx(of_mean_request, nan_ok=True)
+
+
+def test_without_predictions_only_what_was_measured_counts() -> None:
+    assert benefit(measurement(), predicts=False) is None
+    assert benefit(measurement(), off_baseline(off_band("30ms", 100)), predicts=False) is None
+    assert benefit(measurement(control=control(26)), predicts=False) is not None

@@ -116,9 +116,9 @@ def _within(value: float, relative: float) -> Interval:
 
 
 def _request_token_seconds(batches: Sequence[Batch]) -> float:
-    """Time per output token of the mean finished request; NaN without any."""
-    count = sum([batch.tpot_count for batch in batches])
-    return sum([batch.tpot_seconds_sum for batch in batches]) / count if count > 0 else math.nan
+    """Time per output token of the mean finished request; NaN where none took any."""
+    seconds, count = sum([batch.tpot_seconds_sum for batch in batches]), sum([batch.tpot_count for batch in batches])
+    return seconds / count if seconds > 0 and count > 0 else math.nan
 
 
 def _finished(batches: Sequence[Batch]) -> float:
