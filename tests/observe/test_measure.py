@@ -351,10 +351,10 @@ async def test_the_control_arm_is_measured_at_the_same_time_where_one_is_wanted(
 
 async def test_acceptance_of_requests_is_told_apart_by_temperature() -> None:
     run = Run(Prometheus())
-    base = "specdecode:request_acceptance_ratio"
+    base = "specdecode:request_acceptance_rate"
     for tick in range(3):
         extra = {
-            (("__name__", f"{base}_{suffix}"), ("temperature", "0.5-1"), *bound): value * tick
+            (("__name__", f"{base}_{suffix}"), ("temperature_bucket", "0.5-1"), *bound): value * tick
             for suffix, bound, value in (
                 ("sum", (), 4.0),
                 ("count", (), 10.0),
@@ -472,7 +472,7 @@ async def test_the_cache_of_the_engines_is_read(sizes: list[tuple[str, str]], re
 ODD = st.text() | st.sampled_from(
     ["None", "NaN", "-1", "1e9", "0", "cache", "scraped_at", "targets", "+Inf", "0.1", "vllm:num_requests_running"]
 )
-ODD_LABELS = ["num_gpu_blocks", "block_size", "le", "fact", "__name__", "instance", "temperature"]
+ODD_LABELS = ["num_gpu_blocks", "block_size", "le", "fact", "__name__", "instance", "temperature_bucket"]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -36,15 +36,15 @@ INSTANCE = "instance"
 POD = (*GROUP, JOB, INSTANCE)
 """Labels of one pod. Two jobs that scrape the same pod count as two pods: added up, they would look like restarts."""
 BOUND = "le"
-TEMPERATURE = "temperature"
+TEMPERATURE = "temperature_bucket"
 
 FACT = "fact"
 
 FAST_WINDOW_SCRAPES = 4
 """Two samples make an increase; four survive a lost scrape."""
 
-ACCEPTANCE_RATIO = "specdecode:request_acceptance_ratio"
-"""Histogram of acceptance rates per request with the label `temperature`, where the meter runs."""
+REQUEST_ACCEPTANCE_RATE = "specdecode:request_acceptance_rate"
+"""Histogram of acceptance rates per request with the label `temperature_bucket`, where the meter runs."""
 
 
 class Fact(StrEnum):
@@ -96,7 +96,7 @@ def series_of(names: MetricNames) -> Mapping[str, str]:
     found: dict[str, str | None] = {fact: getattr(names, attribute) for fact, attribute in (*_COUNTERS, *_GAUGES)}
     found |= {Fact.STEP_SUM: f"{names.itl}_sum", Fact.STEP_COUNT: f"{names.itl}_count"}
     histograms = {fact: getattr(names, attribute) for fact, attribute in HISTOGRAMS}
-    for fact, base in (histograms | {Fact.ACCEPTANCE: ACCEPTANCE_RATIO}).items():
+    for fact, base in (histograms | {Fact.ACCEPTANCE: REQUEST_ACCEPTANCE_RATE}).items():
         if base is not None:
             found |= {f"{fact}_{suffix}": f"{base}_{suffix}" for suffix in ("sum", "count", "bucket")}
     return {fact: name for fact, name in found.items() if name is not None}
