@@ -122,7 +122,7 @@ def test_an_hour_of_history_comes_without_buckets() -> None:
 def test_the_acceptance_of_requests_is_asked_for_by_temperature() -> None:
     text = counters_query(Series((NEW,)))
     assert "specdecode:request_acceptance_rate_bucket" in asked_names(text)
-    assert "by (__name__,le,temperature," in text
+    assert "by (__name__,le,temperature_bucket," in text
 
 
 def test_sizes_of_caches_are_told_apart_in_the_request_for_the_state() -> None:
