@@ -386,4 +386,7 @@ class SpecDecodeDeploymentStatus(StatusModel):
 
     def condition(self, kind: ConditionType) -> Condition | None:
         """The condition of that type, if it was ever written."""
-        return next((condition for condition in self.conditions if condition.type is kind), None)
+        for condition in self.conditions:
+            if condition.type is kind:
+                return condition
+        return None

@@ -150,7 +150,8 @@ class View:
         """Of the slow window, as far as they were made after the last rollout or outage, oldest first."""
         since = self.situation.settled_since
         start = math.inf if since is None else since.timestamp()
-        return tuple(batch for batch in self.situation.measurement.batches if batch.at > start)
+        batches = self.situation.measurement.batches
+        return batches if batches and batches[0].at > start else tuple([batch for batch in batches if batch.at > start])
 
     @property
     def changed_at(self) -> float | None:

@@ -185,15 +185,15 @@ class _Rows:
 
     def since(self, start: int) -> tuple[Floats, NDArray[np.bool_]]:
         """Sum of the rows from `start` on, and which columns are known in any of them."""
-        values: Floats = self._values[start : self.end].sum(axis=0)
+        values: Floats = np.add.reduce(self._values[start : self.end])
         return values, np.logical_or.reduce(self._known[start : self.end])
 
     def gauges(self, start: int) -> tuple[float, float, float]:
         """Running and waiting, means over time, and the highest usage of the cache, of the rows from `start` on."""
         part = self._gauges[start : self.end]
         seconds = part[:, 0]
-        running, waiting = (seconds @ part[:, 1:3] / seconds.sum()).tolist()
-        return running, waiting, float(part[:, 3].max())
+        running, waiting = (seconds @ part[:, 1:3] / np.add.reduce(seconds)).tolist()
+        return running, waiting, float(np.maximum.reduce(part[:, 3]))
 
     def laid_out(self, old_places: Sequence[int], new_places: Sequence[int], width: int) -> "_Rows":
         """The same rows with other columns; new ones are unknown."""
@@ -278,13 +278,13 @@ class Track:
         running = sum(reading.running for reading in new) / len(new)
         waiting = sum(reading.waiting for reading in new) / len(new)
         self._rows.add(values, known, (seconds, running, waiting, max(reading.kv_cache_usage for reading in new)))
-        batch = self._batch(at, seconds, running, self._facts(values, known))
+        batch = self._batch(at, seconds, running, self._facts(values.tolist(), known))
         self._batches.append(batch)
         self._ends.append(at)
         return batch
 
-    def _facts(self, values: Floats, known: NDArray[np.bool_]) -> dict[str, float]:
-        numbers, are_known = values.tolist(), known.tolist()
+    def _facts(self, numbers: Sequence[float], known: NDArray[np.bool_]) -> dict[str, float]:
+        are_known = known.tolist()
         return {fact: numbers[place] for fact, place in self.layout.single if are_known[place]}
 
     def _batch(self, at: float, seconds: float, running: float, facts: Mapping[str, float]) -> Batch:
@@ -332,12 +332,12 @@ class Track:
         if start == len(self._ends) or self._broken_at > now - seconds:
             return None
         values, known = self._rows.since(start)
-        facts = self._facts(values, known)
+        numbers = values.tolist()
+        facts = self._facts(numbers, known)
         speculation = self._drafted(facts)
         if Fact.REQUESTS not in facts or speculation is None:
             return None
         running, waiting, usage = self._rows.gauges(start)
-        numbers = values.tolist()
         return Window(
             seconds=seconds,
             drafts=speculation.drafts,
@@ -374,7 +374,8 @@ class Track:
         if not families or start == len(self._ends):
             return ()
         values, known = self._rows.since(start)
-        numbers, facts = values.tolist(), self._facts(values, known)
+        numbers = values.tolist()
+        facts = self._facts(numbers, known)
         found = ((family.removeprefix(prefix), self._histogram(family, numbers, facts)) for family in families)
         return tuple(TemperatureBucket(name, acceptance) for name, acceptance in found if acceptance is not None)
 
