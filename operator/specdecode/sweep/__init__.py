@@ -1,1 +1,1 @@
-"""`specdecode sweep`: what speculation brings at an endpoint, by temperature and concurrency, measured with requests."""
+"""`specdecode sweep`: what speculation brings at an endpoint, by temperature and concurrency, measured by asking it."""
