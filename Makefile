@@ -27,7 +27,7 @@ $(READY): pyproject.toml
 rehearse: $(READY)  ## Play the stories on a real control plane (STORY=name, REPORT=dir, KEEP=1)
 	@$(BIN)/python -m rehearsal --report '$(or $(REPORT),report)' $(if $(STORY),--story '$(STORY)') $(if $(filter 1,$(KEEP)),--keep)
 
-check: $(READY)  ## The fast part: lints, types, import contracts, unit and property tests (half a minute)
+check: $(READY)  ## The fast part: lints, types, import contracts, unit and property tests (two minutes)
 	@$(MAKE) --no-print-directory static
 	$(BIN)/pytest -q -m 'not system and not engine'
 
