@@ -53,8 +53,8 @@ class OperatorProcess:
         await self.process.start()
 
     async def stop(self) -> None:
-        """SIGTERM, as the kubelet would."""
-        await self.process.stop()
+        """SIGTERM, and as much time as a kubelet gives."""
+        await self.process.stop(grace_seconds=30.0)
 
     async def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""
