@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 # What must be covered to the last branch: the stages that decide.
-PURE := operator/specdecode/api/*,operator/specdecode/engine/*,operator/specdecode/plan/*,operator/specdecode/manifests/*,operator/specdecode/decide/*,operator/specdecode/status.py,operator/specdecode/summary.py,operator/specdecode/calibrate.py,operator/specdecode/notes.py,operator/specdecode/drift.py,operator/specdecode/control.py,operator/specdecode/findings.py,operator/specdecode/fleet.py,operator/specdecode/judge.py,operator/specdecode/observe/cache.py,operator/specdecode/observe/causes.py,operator/specdecode/observe/cluster.py,operator/specdecode/observe/follow.py,operator/specdecode/observe/past.py,operator/specdecode/observe/queries.py,operator/specdecode/observe/readings.py,operator/specdecode/observe/speculation.py,operator/specdecode/observe/subject.py,operator/specdecode/observe/track.py
+PURE := operator/specdecode/api/*,operator/specdecode/engine/*,operator/specdecode/plan/*,operator/specdecode/manifests/*,operator/specdecode/meter/*,operator/specdecode/decide/*,operator/specdecode/status.py,operator/specdecode/summary.py,operator/specdecode/calibrate.py,operator/specdecode/notes.py,operator/specdecode/drift.py,operator/specdecode/control.py,operator/specdecode/findings.py,operator/specdecode/fleet.py,operator/specdecode/judge.py,operator/specdecode/observe/cache.py,operator/specdecode/observe/causes.py,operator/specdecode/observe/cluster.py,operator/specdecode/observe/follow.py,operator/specdecode/observe/past.py,operator/specdecode/observe/queries.py,operator/specdecode/observe/readings.py,operator/specdecode/observe/speculation.py,operator/specdecode/observe/subject.py,operator/specdecode/observe/track.py
 
 .PHONY: help rehearse engine test check static bench test-engine clean
 
@@ -24,8 +24,8 @@ $(READY): pyproject.toml
 	@$(BIN)/python -m pip install --quiet --editable '.[rehearsal,dev]'
 	@touch $@
 
-rehearse: $(READY)  ## Play the stories on a real control plane (STORY=name, REPORT=dir, KEEP=1)
-	@$(BIN)/python -m rehearsal --report '$(or $(REPORT),report)' $(if $(STORY),--story '$(STORY)') $(if $(filter 1,$(KEEP)),--keep)
+rehearse: $(READY)  ## Play the stories on a real control plane (ENGINE=vllm: the real engine; STORY=name, REPORT=dir, KEEP=1)
+	@$(BIN)/python -m rehearsal --engine '$(or $(ENGINE),simulated)' --report '$(or $(REPORT),report)' $(if $(STORY),--story '$(STORY)') $(if $(filter 1,$(KEEP)),--keep)
 
 check: $(READY)  ## The fast part: lints, types, import contracts, unit and property tests (two minutes)
 	@$(MAKE) --no-print-directory static
@@ -50,8 +50,9 @@ bench: $(READY)  ## How good plan, prediction and guard are, beside what others 
 engine: $(READY)  ## Make an environment with the real vLLM, for CPU, in the cache folder (3 minutes and 6 GB, once)
 	@$(BIN)/python -m rehearsal.vllm
 
-test-engine: engine  ## Ask the real vLLM: its parser and config classes about every command line, and a start on CPU (one minute, three the first time)
+test-engine: engine  ## Ask the real vLLM: parser, config classes and metrics, then its stories on a real control plane (ten minutes)
 	$(BIN)/pytest -q -m engine tests/contract
+	$(BIN)/pytest -q -m engine tests/vllm_stories
 
 clean:  ## Remove the virtual environment and what the tools left behind
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov report

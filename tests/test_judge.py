@@ -37,7 +37,7 @@ def seen(**changes: Any) -> Seen:
         body=body(**{"metadata.resourceVersion": "1"}),
         deployment=None,
         pods=(),
-        has_service=True,
+        has_children=True,
         measurement=measurement(),
         measured_at=None,
         failure=None,
@@ -72,7 +72,7 @@ def test_a_converged_resource_costs_nothing() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        pytest.param({"has_service": False}, id="its Service is gone"),
+        pytest.param({"has_children": False}, id="its Service is gone"),
         pytest.param({"deployment": None}, id="its Deployment is gone"),
     ],
 )
@@ -232,7 +232,7 @@ FOREIGN = live(prepared(), Mode.QUANTIZED_DRAFT)["metadata"] | {"ownerReferences
         pytest.param({"deployment": {"status": {"observedGeneration": 0}}}, id="the rollout is running"),
         pytest.param({"deployment": {"status": {"observedGeneration": 1, "replicas": 2}}}, id="its pods are not ready"),
         pytest.param({"deployment": {"metadata": FOREIGN}}, id="the Deployment is another's"),
-        pytest.param({"has_service": False}, id="not everything is applied"),
+        pytest.param({"has_children": False}, id="not everything is applied"),
         pytest.param({"status": SpecDecodeDeploymentStatus()}, id="no rollout has ever ended"),
     ],
 )

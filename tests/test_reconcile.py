@@ -60,7 +60,7 @@ class Server:
         if path in self.refuses:
             raise self.refuses[path]
         self._version += 1
-        count = wanted["spec"].get("replicas", 1)
+        count = wanted.get("spec", {}).get("replicas", 1)
         counts = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), count)
         metadata = {"uid": path, "generation": 1, **wanted["metadata"], "resourceVersion": str(self._version)}
         live = {**wanted, "metadata": metadata, "status": {"observedGeneration": 1, **counts}}
@@ -69,8 +69,8 @@ class Server:
         return live
 
     def _watched(self, live: Mapping[str, Any], *, is_deleted: bool) -> None:
-        put = self.store.put_service if live["kind"] == "Service" else self.store.put_deployment
-        put(live, is_deleted=is_deleted)
+        puts = {"Service": self.store.put_service, "ConfigMap": self.store.put_config_map}
+        puts.get(live["kind"], self.store.put_deployment)(live, is_deleted=is_deleted)
 
     async def apply_status(self, wanted: dict[str, Any]) -> dict[str, Any]:
         await asyncio.sleep(0)

@@ -51,6 +51,7 @@ def test_children_that_come_before_their_resource_are_kept_for_it() -> None:
     store = Store()
     assert store.put_deployment(child(), is_deleted=False) == KEY
     assert store.put_service(child(), is_deleted=False) == KEY
+    assert store.put_config_map(child("llama-70b-meter-1"), is_deleted=False) == KEY
     assert store.put_pod(child("llama-70b-abc"), is_deleted=False) == KEY
     assert store.known() == []
     store.take_resource(resource(), is_deleted=False)
@@ -58,6 +59,7 @@ def test_children_that_come_before_their_resource_are_kept_for_it() -> None:
     assert entry is not None
     assert entry.deployment is not None
     assert (entry.services, list(entry.pods)) == ({"llama-70b"}, ["llama-70b-abc"])
+    assert list(entry.meters) == ["llama-70b-meter-1"]
 
 
 def test_deleted_children_are_forgotten() -> None:
@@ -66,10 +68,11 @@ def test_deleted_children_are_forgotten() -> None:
     for is_deleted in (False, True):
         store.put_deployment(child(), is_deleted=is_deleted)
         store.put_service(child(), is_deleted=is_deleted)
+        store.put_config_map(child("llama-70b-meter-1"), is_deleted=is_deleted)
         store.put_pod(child("llama-70b-abc"), is_deleted=is_deleted)
     entry = store.entry(KEY)
     assert entry is not None
-    assert (entry.deployment, entry.services, entry.pods) == (None, set(), {})
+    assert (entry.deployment, entry.services, entry.pods, entry.meters) == (None, set(), {}, {})
 
 
 def test_objects_without_our_label_belong_to_nobody() -> None:
@@ -77,6 +80,7 @@ def test_objects_without_our_label_belong_to_nobody() -> None:
     stranger = child(labels={})
     assert store.put_deployment(stranger, is_deleted=False) is None
     assert store.put_service(stranger, is_deleted=False) is None
+    assert store.put_config_map(stranger, is_deleted=False) is None
     assert store.put_pod(stranger, is_deleted=False) is None
 
 
@@ -102,6 +106,17 @@ def test_a_deployment_of_another_name_is_not_the_one_we_own() -> None:
     assert store.put_deployment(child("llama-70b-copy"), is_deleted=False) is None
 
 
+def test_a_config_map_of_another_name_is_no_meter_and_no_text_is_kept() -> None:
+    store = Store()
+    store.take_resource(resource(), is_deleted=False)
+    assert store.put_config_map(child("prompts"), is_deleted=False) is None
+    store.put_config_map(child("llama-70b-meter-1") | {"data": {"specdecode_meter.py": "x" * 9000}}, is_deleted=False)
+    entry = store.entry(KEY)
+    assert entry is not None
+    assert entry.meters["llama-70b-meter-1"]["name"] == "llama-70b-meter-1"
+    assert "xxx" not in str(entry.meters)
+
+
 def test_what_a_fresh_list_does_not_have_is_missing() -> None:
     store = Store()
     store.take_resource(resource(), is_deleted=False)
@@ -115,5 +130,6 @@ def test_the_last_child_of_a_deleted_resource_leaves_nothing_behind() -> None:
     for is_deleted in (False, True):
         store.put_deployment(child(), is_deleted=is_deleted)
         store.put_service(child(), is_deleted=is_deleted)
+        store.put_config_map(child("llama-70b-meter-1"), is_deleted=is_deleted)
         store.put_pod(child("llama-70b-abc"), is_deleted=is_deleted)
     assert store._entries == {}

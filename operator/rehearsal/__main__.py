@@ -7,8 +7,10 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +18,8 @@ import typer
 from rich.console import Console
 
 from rehearsal.binaries import BinariesError
+from rehearsal.binaries.ways import Say
+from rehearsal.engines import SIMULATED, Engines
 from rehearsal.narrator import Narrator, narrators
 from rehearsal.processes import ProcessError
 from rehearsal.report import entry, write_picture, write_report
@@ -24,21 +28,54 @@ from rehearsal.series import read_series
 from rehearsal.stage import ExpectationError, Stage
 from rehearsal.stories import STORIES
 from rehearsal.story import Result, Story
+from rehearsal.vllm.environment import EnvironmentMissingError
+from rehearsal.vllm.launcher import LaunchError
+from rehearsal.vllm.real import real_engines
+from rehearsal.vllm_stories import VLLM_STORIES
 from specdecode.errors import ClusterError
-
-AT_ONCE = 3
-"""Stories played side by side: what two cores carry without the engines falling behind their step times."""
 
 console = Console()
 
 
-def _chosen(names: list[str]) -> list[Story]:
-    known = {story.name: story for story in STORIES}
+class EngineKind(StrEnum):
+    """Which engine the nodes run."""
+
+    SIMULATED = "simulated"
+    VLLM = "vllm"
+
+
+@dataclass(frozen=True)
+class Repertoire:
+    """The stories of one kind of engine, and what it takes to play them."""
+
+    stories: tuple[Story, ...]
+    at_once: int
+    """Stories played side by side: what two cores carry without the engines falling behind their step times."""
+    prepare: Callable[[Path, Say], Awaitable[Engines]]
+    """In a folder of the rehearsal's."""
+
+
+async def _simulated(_: Path, __: Say) -> Engines:
+    return SIMULATED
+
+
+REPERTOIRES = {
+    EngineKind.SIMULATED: Repertoire(STORIES, 3, _simulated),
+    EngineKind.VLLM: Repertoire(VLLM_STORIES, 2, real_engines),
+}
+
+
+def _say(line: str) -> None:
+    console.print(line, highlight=False, soft_wrap=True)
+
+
+def _chosen(repertoire: Repertoire, names: list[str]) -> list[Story]:
+    known = {story.name: story for story in repertoire.stories}
     unknown = [name for name in names if name not in known]
     if unknown:
         console.print(f"[red]no story {', '.join(unknown)}[/]; there are: {', '.join(known)}")
         raise typer.Exit(2)
-    return [known[name] for name in names] or list(STORIES)
+    return [known[name] for name in names] or list(repertoire.stories)
 
 
 @dataclass(frozen=True)
@@ -46,6 +83,7 @@ class _Show:
     """What all stories of one rehearsal share."""
 
     rig: Rig
+    engines: Engines
     report: Path
     slots: asyncio.Semaphore
     keep: asyncio.Event | None
@@ -58,7 +96,7 @@ async def _play(show: _Show, story: Story, narrator: Narrator) -> dict[str, Any]
         await slot.enter_async_context(show.slots)
         narrator.started = time.time()
         narrator.tell("step", f"— {story.summary}")
-        stage = Stage(show.rig, story.name, narrator, gpus=story.gpus)
+        stage = Stage(show.rig, story.name, narrator, gpus=story.gpus, engines=show.engines)
         try:
             async with stage:
                 result = await _played(stage, story, show.report)
@@ -115,26 +153,40 @@ def _show_around(stage: Stage) -> None:
     )
 
 
-async def _play_all(stories: list[Story], directory: Path, report: Path, keep: asyncio.Event | None) -> bool:
-    started = time.monotonic()
-    voices = narrators([story.name for story in stories], console)
-    async with raised(directory, lambda line: console.print(line, highlight=False, soft_wrap=True)) as rig:
-        show = _Show(rig, report, asyncio.Semaphore(AT_ONCE), keep)
-        entries = await asyncio.gather(*(_play(show, story, voices[story.name]) for story in stories))
-    seconds = time.monotonic() - started
+@dataclass(frozen=True)
+class _Rehearsal:
+    """What a person asked for."""
+
+    repertoire: Repertoire
+    stories: list[Story]
+    directory: Path
+    report: Path
+
+    async def play(self, keep: asyncio.Event | None) -> bool:
+        """Play all stories; returns whether all passed."""
+        voices = narrators([story.name for story in self.stories], console)
+        engines = await self.repertoire.prepare(self.directory, _say)
+        started = time.monotonic()
+        async with raised(self.directory, _say) as rig:
+            show = _Show(rig, engines, self.report, asyncio.Semaphore(self.repertoire.at_once), keep)
+            entries = await asyncio.gather(*(_play(show, story, voices[story.name]) for story in self.stories))
+        _sum_up(self.report, entries, time.monotonic() - started)
+        return all(story["passed"] for story in entries)
+
+
+def _sum_up(report: Path, entries: list[dict[str, Any]], seconds: float) -> None:
     path = write_report(report, entries, seconds)
     for story in entries:
         mark = "[green]passed[/]" if story["passed"] else "[bold red]failed[/]"
         console.print(f"{mark}  {story['name']:<16} {story['seconds']:6.1f} s  {story['error']}", highlight=False)
-    console.print(f"{len(entries)} stories in {seconds:.0f} s; report: {path}", highlight=False, soft_wrap=True)
-    return all(story["passed"] for story in entries)
+    _say(f"{len(entries)} stories in {seconds:.0f} s; report: {path}")
 
 
-async def _until_signalled(stories: list[Story], directory: Path, report: Path, *, keep: bool) -> bool:
+async def _until_signalled(rehearsal: _Rehearsal, *, keep: bool) -> bool:
     """Play until done or told to stop; with `keep` the first Ctrl-C ends the looking around."""
     stop = asyncio.Event() if keep else None
     loop = asyncio.get_running_loop()
-    task = asyncio.ensure_future(_play_all(stories, directory, report, stop))
+    task = asyncio.ensure_future(rehearsal.play(stop))
 
     def end() -> None:
         # What is kept ends in good order; everything else is cancelled, and cleans up on the way.
@@ -151,16 +203,21 @@ async def _until_signalled(stories: list[Story], directory: Path, report: Path, 
 def rehearse(
     story: Annotated[list[str] | None, typer.Option(help="Play only this story; repeatable.")] = None,
     report: Annotated[Path, typer.Option(help="Folder for report.json and the pictures.")] = Path("report"),
+    engine: Annotated[EngineKind, typer.Option(help="What the nodes run, each with its own stories.")] = (
+        EngineKind.SIMULATED
+    ),
     *,
     keep: Annotated[bool, typer.Option("--keep", help="Leave everything running afterwards.")] = False,
 ) -> None:
     """Play the stories on a real control plane, without a GPU."""
-    stories = _chosen(story or [])
+    repertoire = REPERTOIRES[engine]
+    stories = _chosen(repertoire, story or [])
     directory = Path(tempfile.mkdtemp(prefix="specdecode-rehearsal-"))
     try:
-        passed = asyncio.run(_until_signalled(stories, directory, report, keep=keep))
-    except (BinariesError, ProcessError) as error:
-        console.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+        passed = asyncio.run(_until_signalled(_Rehearsal(repertoire, stories, directory, report), keep=keep))
+    except (BinariesError, ProcessError, EnvironmentMissingError, LaunchError) as error:
+        console.print("[bold red]error:[/]", end=" ")
+        console.print(str(error), highlight=False, soft_wrap=True, markup=False)
         raise typer.Exit(3) from None
     except asyncio.CancelledError:
         console.print("stopped; everything that was started is gone")

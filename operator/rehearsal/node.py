@@ -2,8 +2,9 @@
 
 It does what a kubelet does as far as the API server, the controllers and the pods' own programs can tell: registers a
 Node with GPUs, starts containers, probes and restarts them, writes their status, and ends them when they are deleted.
-There is no container runtime: volumes are not mounted, so that a path like HF_HOME leads nowhere; security contexts
-and resource limits bind nothing (GPUs are counted by the scheduler); a map says which program stands for which image.
+There is no container runtime. Of volumes only ConfigMaps are there, as files below the pod's own root, where values of
+the environment that begin with their mount path lead; a path like HF_HOME leads nowhere. Security contexts and resource
+limits bind nothing (GPUs are counted by the scheduler); a map says which program stands for which image.
 Of the hooks it knows a pre-stop pause, as action or as the command `sleep N`, of the probes `httpGet`; init
 containers, `envFrom` and other sources of variables than literals and secrets are refused in the pod's status, not
 ignored.

@@ -5,7 +5,6 @@ happens and kept for the report.
 """
 
 import asyncio
-import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
@@ -16,6 +15,7 @@ from typing import Any, Self
 import yaml
 
 from rehearsal.engine.behaviour import Behaviour, write_behaviour
+from rehearsal.engines import IMAGE, SIMULATED, Engines
 from rehearsal.faults import FaultProxy
 from rehearsal.narrator import Narrator
 from rehearsal.node import Node, PodView
@@ -34,7 +34,7 @@ NAME = "chat"
 """The resource of every story."""
 
 _POLL_SECONDS = 0.3
-_RBAC = Path(__file__).parent / "manifests" / "operator-rbac.yaml"
+_MANIFESTS = Path(__file__).parent / "manifests"
 
 Body = dict[str, Any]
 
@@ -46,8 +46,9 @@ class ExpectationError(Exception):
 class Stage:
     """`async with Stage(rig, "collapse", narrator, gpus=2) as stage`: the name is also the namespace."""
 
-    def __init__(self, rig: Rig, name: str, narrator: Narrator, *, gpus: int) -> None:
+    def __init__(self, rig: Rig, name: str, narrator: Narrator, *, gpus: int, engines: Engines = SIMULATED) -> None:
         self.rig = rig
+        self.engines = engines
         self.narrator = narrator
         self.namespace = name
         self.directory = rig.directory / name
@@ -78,8 +79,9 @@ class Stage:
 
     async def _set_up(self) -> None:
         plane = self.rig.plane
-        rbac = _RBAC.read_text().replace("NAMESPACE", self.namespace)
-        await plane.apply(rbac)
+        await plane.apply(self._manifest("operator-rbac"))
+        if self.engines.claim_name:
+            await plane.apply(self._manifest("claim"))
         kubeconfig = await plane.kubeconfig_for(self.namespace, "specdecode-operator")
         write_behaviour(self._behaviour_file, self.behaviour)
         self.node = await self._stack.enter_async_context(
@@ -87,9 +89,9 @@ class Stage:
                 kubeconfig=plane.kubeconfig,
                 name=f"node-{self.namespace}",
                 gpus=self._gpus,
-                product="NVIDIA-H100-80GB-HBM3",
-                memory_mib=81_559,
-                programs={"vllm/vllm-openai": [sys.executable, "-m", "rehearsal.engine"]},
+                product=self.engines.product,
+                memory_mib=self.engines.memory_mib,
+                programs={IMAGE: self.engines.program},
                 directory=self.directory / "node",
                 compression=COMPRESSION,
                 behaviour=lambda _: self._behaviour_file,
@@ -108,10 +110,16 @@ class Stage:
         self.operator = OperatorProcess(self.directory, kubeconfig, self.faults.url, self.namespace)
         self._stack.push_async_callback(self.operator.stop)
         await self.operator.start()
-        self.traffic = await self._stack.enter_async_context(Traffic(self.ready_addresses, concurrency=0))
+        self.traffic = await self._stack.enter_async_context(
+            Traffic(self.ready_addresses, questions=self.engines.questions)
+        )
         self.watcher = Watcher(self.rig.kube, self.namespace, self.narrator)
         task = asyncio.create_task(self.watcher.run())
         self._stack.push_async_callback(_cancelled, task)
+
+    def _manifest(self, name: str) -> str:
+        text = (_MANIFESTS / f"{name}.yaml").read_text(encoding="utf-8")
+        return text.replace("NAMESPACE", self.namespace).replace("CLAIM", self.engines.claim_name)
 
     # What the story does.
 

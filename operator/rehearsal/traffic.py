@@ -9,10 +9,11 @@ import ipaddress
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import Enum, auto
 from random import Random
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
 
@@ -29,6 +30,7 @@ _LOOK_SECONDS = 0.1
 _KEEP_ALIVE_SECONDS = 4.0
 """Shorter than the 5 s of uvicorn, so that no request is sent into a connection that the engine is closing."""
 _REMEMBERED = 4096
+_SEEDS = 2**31
 
 
 class _Outcome(Enum):
@@ -38,8 +40,20 @@ class _Outcome(Enum):
     UNAVAILABLE = auto()
 
 
+@dataclass(frozen=True)
+class Questions:
+    """What users ask."""
+
+    prompts: tuple[str, ...] = (_PROMPT,)
+    """One of them by chance each time: an acceptance should not be that of one prompt."""
+    model: str = ""
+    """Named in every request; empty: the simulated engine serves one model, and is not told which."""
+    is_seeded: bool = False
+    """Whether each request brings a seed of its own, so that a rehearsal asks the same things in the same order."""
+
+
 class Traffic:
-    """`async with Traffic(targets) as traffic`; set `concurrency`, `temperature` and `max_tokens` at any time.
+    """`async with Traffic(targets) as traffic`; its settings may change at any time.
 
     `targets` returns the ready addresses, each `ip:port`, and is asked before every request. While it returns none,
     workers wait. A request whose pod goes away, does not answer or answers with 5xx is sent again, to another pod if
@@ -54,12 +68,15 @@ class Traffic:
         temperature: float = 0.0,
         max_tokens: int = 30,
         seed: int = 0,
+        questions: Questions | None = None,
     ) -> None:
         self.temperature = temperature
         self.max_tokens = max_tokens
         self.hot_share = 0.0
         """Share of the requests that are sent at `hot_temperature` instead."""
         self.hot_temperature = 1.0
+        self.pause_seconds = 0.0
+        """How long a user thinks between an answer and the next question."""
         self.ok = 0
         """Requests that were answered in full."""
         self.failed = 0
@@ -69,6 +86,7 @@ class Traffic:
         self.latencies_seconds: deque[float] = deque(maxlen=_REMEMBERED)
         """Of the newest answered requests, all their attempts and waits for a pod included."""
         self._targets = targets
+        self._questions = questions or Questions()
         self._random = Random(seed)
         self._in_flight: Counter[str] = Counter()
         self._workers: dict[int, asyncio.Task[None]] = {}
@@ -118,6 +136,7 @@ class Traffic:
     async def _work(self, number: int, client: aiohttp.ClientSession) -> None:
         while number < self._concurrency:
             await self._ask(client)
+            await asyncio.sleep(self.pause_seconds)
         del self._workers[number]
 
     async def _ask(self, client: aiohttp.ClientSession) -> None:
@@ -149,9 +168,7 @@ class Traffic:
 
     async def _send(self, client: aiohttp.ClientSession, address: str) -> _Outcome:
         _check_loopback(address)
-        is_hot = self._random.random() < self.hot_share
-        temperature = self.hot_temperature if is_hot else self.temperature
-        body = {"prompt": _PROMPT, "max_tokens": self.max_tokens, "temperature": temperature}
+        body = self._body()
         self._in_flight[address] += 1
         try:
             async with client.post(f"http://{address}/v1/completions", json=body, allow_redirects=False) as response:
@@ -163,6 +180,19 @@ class Traffic:
         if response.status == 200:
             return _Outcome.ANSWERED
         return _Outcome.UNAVAILABLE if response.status >= 500 else _Outcome.REFUSED
+
+    def _body(self) -> dict[str, Any]:
+        is_hot = self._random.random() < self.hot_share
+        body: dict[str, Any] = {
+            "prompt": self._random.choice(self._questions.prompts),
+            "max_tokens": self.max_tokens,
+            "temperature": self.hot_temperature if is_hot else self.temperature,
+        }
+        if self._questions.model:
+            body["model"] = self._questions.model
+        if self._questions.is_seeded:
+            body["seed"] = self._random.randrange(_SEEDS)
+        return body
 
 
 def _check_loopback(address: str) -> None:

@@ -2,10 +2,12 @@
 one field manager.
 """
 
+from collections.abc import Iterable, Mapping
+
 from specdecode.errors import ForbiddenError, RefusedError
 from specdecode.kube import Body, Kube, path_of
 from specdecode.manifests.build import Objects
-from specdecode.observe.cluster import is_controlled_by
+from specdecode.observe.cluster import child_of, is_controlled_by
 from specdecode.status import OWNERSHIP_CONFLICT, ApplyFailure
 
 
@@ -41,6 +43,26 @@ async def apply_main(kube: Kube, objects: Objects, *, live_deployment: Body | No
     for wanted in objects.without_arms():
         await kube.apply(wanted)
     await apply_deployment(kube, objects.deployment, live_deployment)
+
+
+def unused_meters(
+    meters: Mapping[str, Body], deployment: Body | None, wanted: Iterable[Objects], uid: str
+) -> tuple[Body, ...]:
+    """The ConfigMaps of ours, by name, that nothing mounts and nobody wants: what another spec, or another version of
+    the operator, has left.
+
+    None while a rollout runs: a pod of the template before it may start anew and would find nothing to mount.
+    """
+    if deployment is not None and not child_of(deployment, uid).is_rolled_out:
+        return ()
+    mounted = () if deployment is None else deployment["spec"]["template"]["spec"].get("volumes") or ()
+    used = {volume["configMap"]["name"] for volume in mounted if "configMap" in volume}
+    used |= {objects.meter["metadata"]["name"] for objects in wanted if objects.meter is not None}
+    return tuple(
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+        for name, metadata in meters.items()
+        if name not in used and is_controlled_by(metadata, uid)
+    )
 
 
 def failure_of(error: RefusedError | ForbiddenError, objects: Objects) -> ApplyFailure:

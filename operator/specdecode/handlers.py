@@ -50,6 +50,7 @@ def make_registry(store: Store, enqueue: Callable[[Key], None]) -> kopf.Operator
     children: tuple[tuple[str, str, str, Put], ...] = (
         ("apps", "v1", "deployments", store.put_deployment),
         ("", "v1", "services", store.put_service),
+        ("", "v1", "configmaps", store.put_config_map),
         ("", "v1", "pods", store.put_pod),
     )
     for group, version, plural, put in children:

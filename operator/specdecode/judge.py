@@ -58,7 +58,8 @@ class Seen:
     body: Mapping[str, Any]
     deployment: Mapping[str, Any] | None
     pods: tuple[PodFact, ...]
-    has_service: bool
+    has_children: bool
+    """Whether the Service is there, and the meter's ConfigMap where one is wanted."""
     measurement: Measurement
     measured_at: datetime | None
     failure: ApplyFailure | None
@@ -131,7 +132,7 @@ def prepare(
 
 
 def _needs_apply(wanted: Objects, seen: Seen) -> bool:
-    if seen.deployment is None or not seen.has_service:
+    if seen.deployment is None or not seen.has_children:
         return True
     return not covers(seen.deployment, wanted.deployment)
 

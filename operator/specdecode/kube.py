@@ -33,7 +33,12 @@ PAGE_SIZE = 500
 
 _APPLY = "application/apply-patch+yaml"
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-_PLURALS = {"Deployment": "deployments", "Service": "services", "PodMonitor": "podmonitors"}
+_PLURALS = {
+    "ConfigMap": "configmaps",
+    "Deployment": "deployments",
+    "PodMonitor": "podmonitors",
+    "Service": "services",
+}
 
 Body = dict[str, Any]
 

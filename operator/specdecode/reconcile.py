@@ -9,7 +9,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from specdecode.act import apply_deployment, apply_main, failure_of, foreign_object, ownership_conflict
+from specdecode.act import (
+    apply_deployment,
+    apply_main,
+    failure_of,
+    foreign_object,
+    ownership_conflict,
+    unused_meters,
+)
 from specdecode.api.resource import Rejection, parse, read_status
 from specdecode.api.status import SpecDecodeDeploymentStatus
 from specdecode.api.vocabulary import API_VERSION, KIND, Arm
@@ -148,9 +155,10 @@ class Reconciler:
         if entry is None or entry.body is None:
             self.forget(key)
             return
-        outcome = self._judge(Look.at_store(key, entry, entry.body, now))
+        look = Look.at_store(key, entry, entry.body, now)
+        outcome = self._judge(look)
         self._show(key, outcome)
-        if not outcome.is_quiet:
+        if not outcome.is_quiet or self._unused_meters(look, outcome):
             await self._visit_live(key, entry, now)
 
     def _judge(self, look: Look) -> Outcome:
@@ -190,7 +198,7 @@ class Reconciler:
             body=look.body,
             deployment=look.deployment,
             pods=tuple(look.entry.pods[name] for name in sorted(look.entry.pods)),
-            has_service=bool(look.entry.services),
+            has_children=bool(look.entry.services) and self._has_meter(look),
             measurement=memory.measured.measurement,
             measured_at=memory.measured.at,
             failure=memory.failure,
@@ -200,6 +208,18 @@ class Reconciler:
             fleet=fleet,
         )
         return judge(self.prepared(look.key, look.body, look.now), seen, look.now)
+
+    def _has_meter(self, look: Look) -> bool:
+        """Whether the ConfigMap is there that the objects ask for; all modes ask for the same, if for any."""
+        wanted = (objects.meter for objects in self.prepared(look.key, look.body, look.now).objects.values())
+        return all(meter is None or meter["metadata"]["name"] in look.entry.meters for meter in wanted)
+
+    def _unused_meters(self, look: Look, outcome: Outcome) -> tuple[Body, ...]:
+        """ConfigMaps to delete; none while something is still to be applied, or hands are to be kept off."""
+        if not look.entry.meters or outcome.apply is not None or outcome.metadata.is_paused:
+            return ()
+        wanted = self.prepared(look.key, look.body, look.now).objects.values()
+        return unused_meters(look.entry.meters, look.deployment, wanted, outcome.metadata.uid)
 
     async def _visit_live(self, key: Key, entry: Entry, now: datetime) -> None:
         try:
@@ -252,6 +272,9 @@ class Reconciler:
         if outcome.remove is not None:
             await self._kube.delete(dict(outcome.remove))
             logger.info("removed the control replica", extra=subject)
+        for meter in self._unused_meters(look, outcome):
+            await self._kube.delete(meter)
+            logger.info("removed the meter %s", meter["metadata"]["name"], extra=subject)
         await self._tell(look, outcome, before)
 
     async def _tell(self, look: Look, outcome: Outcome, before: SpecDecodeDeploymentStatus) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from specdecode.api.vocabulary import LABEL_ARM, LABEL_DEPLOYMENT, Arm
 from specdecode.decide.facts import PodFact
-from specdecode.manifests.names import deployment_name
+from specdecode.manifests.names import deployment_name, is_meter_name
 from specdecode.observe.cluster import pod_fact
 
 Key = tuple[str, str]
@@ -27,6 +27,8 @@ class Entry:
     control: dict[str, Any] | None = None
     """The owned Deployment of the control arm."""
     services: set[str] = field(default_factory=set)
+    meters: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Metadata of the ConfigMaps with a meter, by name."""
     pods: dict[str, PodFact] = field(default_factory=dict)
     """Of the main arm."""
 
@@ -100,6 +102,19 @@ class Store:
             services.discard(name)
         else:
             services.add(name)
+        self._drop_if_empty(key)
+        return key
+
+    def put_config_map(self, body: Mapping[str, Any], *, is_deleted: bool) -> Key | None:
+        """An owned ConfigMap was added, changed or deleted. Its text is not kept: it cannot change."""
+        key, name = owner_key(body), body["metadata"]["name"]
+        if key is None or not is_meter_name(key[1], name):
+            return None
+        meters = self._entries.setdefault(key, Entry()).meters
+        if is_deleted:
+            meters.pop(name, None)
+        else:
+            meters[name] = without_managed_fields(body)["metadata"]
         self._drop_if_empty(key)
         return key
 

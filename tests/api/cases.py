@@ -106,6 +106,7 @@ GOOD = (
     good("the shortest window", **{"spec.guard.window": "10s"}),
     good("the longest window", **{"spec.guard.window": "1h"}),
     good("latency limits", **{"spec.guard.latency": {"tpotP99": "40ms", "ttftP99": "1m30s", "e2eP99": "2h"}}),
+    good("the meter", **{"spec.guard.meter": True}),
     good("a retry with its defaults", **{"spec.guard.retry": {}}),
     good("a retry after exactly one window", **{"spec.guard.retry": {"after": "5m"}}),
     good("a false step a year, and a draft that must qualify", **{

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from .guard.size import FULL, QUICK
 from .guard.tables import print_guard
+from .meter import print_meter
 from .report import make_report
 from .speed import examples, measure
 from .speedup import print_speedup
@@ -25,6 +26,7 @@ def main() -> None:
         console = Console(width=_PLAIN_WIDTH)
     print_report(console, report, measure(report.resources + examples()))
     print_speedup(console)
+    print_meter(console)
     print_guard(console, FULL if "--full" in sys.argv[1:] else QUICK)
 
 

@@ -59,6 +59,12 @@ def on(version: str, base: dict[str, Any], **engine: Any) -> dict[str, Any]:
             id="typical acceptance in 0.32",
         ),
         pytest.param(
+            on("0.28.2", NGRAM | {"spec.guard.meter": True}),
+            "MeterNotInVersion",
+            "spec.guard.meter is true: vLLM 0.28.2 does not say what a single request accepts; it needs 0.29",
+            id="the meter before 0.29",
+        ),
+        pytest.param(
             on("0.9.2", EAGLE | {"spec.speculation.typicalAcceptance": {}}),
             "TypicalAcceptanceNotInVersion",
             "vLLM 0.9.2 runs eagle without",
@@ -88,6 +94,8 @@ def test_what_a_release_does_not_take_is_refused(overrides: dict[str, Any], reas
     "overrides",
     [
         pytest.param(on("0.6.0", NGRAM), id="n-gram in the oldest release"),
+        pytest.param(on("0.29.0", NGRAM | {"spec.guard.meter": True}), id="the meter in its first release"),
+        pytest.param(on("0.28.2", OFF | {"spec.guard.meter": True}), id="the meter where nothing speculates"),
         pytest.param(on("0.9.2", DRAFT), id="draft_model in the last release of the first generation"),
         pytest.param(on("0.8.0", OFF, long=True), id="plain vLLM of the second generation cuts prompts"),
         pytest.param(on("0.9.2", EAGLE, long=True), id="so does its speculation"),

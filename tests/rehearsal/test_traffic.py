@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from rehearsal import traffic as module
-from rehearsal.traffic import MAX_CONCURRENCY, Traffic
+from rehearsal.traffic import MAX_CONCURRENCY, Questions, Traffic
 
 
 class Pod:
@@ -203,3 +203,28 @@ async def test_nothing_but_loopback_is_asked(address: str) -> None:
 def test_concurrency_is_bounded(concurrency: int) -> None:
     with pytest.raises(ValueError, match="0 to 256 are possible"):
         Traffic(list, concurrency=concurrency)
+
+
+async def test_users_ask_different_things_of_a_named_model_with_seeds_of_their_own(pods: tuple[Pod, Pod]) -> None:
+    pod = pods[0]
+    questions = Questions(prompts=("one", "two", "three"), model="/models/target", is_seeded=True)
+    async with Traffic(lambda: [pod.address], concurrency=2, questions=questions) as traffic:
+        await _until(lambda: traffic.ok >= 60)
+    assert {body["prompt"] for body in pod.asked} == {"one", "two", "three"}
+    assert {body["model"] for body in pod.asked} == {"/models/target"}
+    assert len({body["seed"] for body in pod.asked}) > 50
+
+
+async def test_one_who_says_nothing_of_model_and_seed_sends_neither(pods: tuple[Pod, Pod]) -> None:
+    pod = pods[0]
+    async with Traffic(lambda: [pod.address], concurrency=1) as traffic:
+        await _until(lambda: traffic.ok >= 3)
+    assert {"model", "seed"}.isdisjoint(pod.asked[0])
+
+
+async def test_users_who_think_ask_less_often(pods: tuple[Pod, Pod]) -> None:
+    pod = pods[0]
+    async with Traffic(lambda: [pod.address]) as traffic:
+        traffic.pause_seconds, traffic.concurrency = 0.2, 1
+        await asyncio.sleep(0.5)
+    assert 1 <= len(pod.asked) <= 3

@@ -84,6 +84,15 @@ def test_what_pip_says_when_it_fails_reaches_the_user(tmp_path: Path, monkeypatc
     assert not half_made.exists()
 
 
+def test_a_machine_that_cannot_run_it_is_told_so_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    with pytest.raises(EnvironmentMissingError, match="Linux on x86_64, and this is Linux on aarch64"):
+        ensure({"XDG_CACHE_HOME": str(tmp_path)}, lambda _: None)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_of_two_at_once_the_second_waits_and_makes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first one holds the lock until the second says that it waits."""
     environment = {"XDG_CACHE_HOME": str(tmp_path)}

@@ -319,6 +319,25 @@ async def test_what_cannot_start_says_why_and_starts_once_it_can(plane: ControlP
         assert start["environment"]["HF_TOKEN"] == "hf_secret"
 
 
+async def test_a_config_map_is_waited_for_and_its_files_are_where_the_environment_leads(
+    plane: ControlPlane, tmp_path: Path
+) -> None:
+    async with _stage(plane, tmp_path, "node-files") as stage:
+        volume = {"name": "meter", "configMap": {"name": "engine-meter-1"}}
+        mounted = {
+            "volumeMounts": [{"name": "meter", "mountPath": "/etc/meter"}],
+            "env": [{"name": "PYTHONPATH", "value": "/etc/meter"}],
+        }
+        await stage.apply(mounted, **{"spec.template.spec.volumes": [volume]})
+        pods = await stage.until(lambda pods: "not found" in _complaints(pods))
+        assert 'MountVolume.SetUp failed for volume "meter": configmap "engine-meter-1" not found' in _complaints(pods)
+
+        await stage.kubectl("create", "configmap", "engine-meter-1", "--from-literal=meter.py=class Meter: ...")
+        view = await stage.until_ready()
+        (start,) = stage.events_of(view.name, "starts")
+        assert (Path(start["environment"]["PYTHONPATH"]) / "meter.py").read_text() == "class Meter: ..."
+
+
 async def test_a_pod_with_init_containers_fails_clearly(plane: ControlPlane, tmp_path: Path) -> None:
     async with _stage(plane, tmp_path, "node-init") as stage:
         init = [{"name": "init", "image": "vllm/vllm-openai"}]

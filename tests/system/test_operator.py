@@ -16,6 +16,7 @@ from rehearsal.control_plane import ControlPlane
 from rehearsal.operator_process import OperatorProcess
 from specdecode.api.schema import custom_resource_definition
 from specdecode.kube import Kube, connect, object_path, resource_path
+from specdecode.manifests.meter import meter_digest
 
 NAME = "llama-70b"
 _RBAC = Path(__file__).parents[2] / "operator" / "rehearsal" / "manifests" / "operator-rbac.yaml"
@@ -292,6 +293,28 @@ async def test_a_control_arm_comes_is_kept_and_goes_with_the_wish_for_it(cluster
     await cluster.apply(**CONTROL, **{"spec.replicas": 1})
     await eventually(counted(cluster, 1, None))
     assert "delete deployments/" in cluster.writes()
+
+
+async def test_the_meter_comes_back_when_it_is_deleted_and_goes_when_it_is_not_wanted(cluster: Cluster) -> None:
+    """With no replica the Deployment is always rolled out: the ConfigMap goes as soon as nothing mounts it."""
+    await cluster.apply(**{"spec.guard": {"meter": True}, "spec.replicas": 0})
+    meter = object_path("v1", "configmaps", cluster.namespace, f"{NAME}-meter-{meter_digest()}")
+    first = await eventually(lambda: cluster.kube.find(meter))
+    assert first["immutable"] is True
+    await eventually(cluster.deployment)
+    await cluster.kube.delete(first)
+
+    async def is_another() -> bool:
+        live = await cluster.kube.find(meter)
+        return live is not None and live["metadata"]["uid"] != first["metadata"]["uid"]
+
+    async def is_gone() -> bool:
+        return await cluster.kube.find(meter) is None
+
+    await eventually(is_another)
+    await cluster.apply(**{"spec.guard": {"meter": False}, "spec.replicas": 0})
+    await eventually(is_gone)
+    assert "delete configmaps/" in cluster.writes()
 
 
 async def test_a_deployment_of_the_control_arms_name_that_is_not_ours_is_never_touched(cluster: Cluster) -> None:

@@ -1,4 +1,6 @@
-"""The node's calls to the API server: its Node object, its pods, the secrets they name. Decides nothing."""
+"""The node's calls to the API server: its Node object, its pods, what they take from secrets and ConfigMaps. Decides
+nothing.
+"""
 
 import asyncio
 import base64
@@ -90,6 +92,11 @@ class NodeApi(Kube):
         return {
             key: base64.b64decode(value).decode(errors="replace") for key, value in (found.get("data") or {}).items()
         }
+
+    async def config_map(self, namespace: str, name: str) -> Mapping[str, str] | None:
+        """The text data of a ConfigMap; None when there is none."""
+        found = await self.find(object_path("v1", "configmaps", namespace, name))
+        return None if found is None else found.get("data") or {}
 
 
 def _bound_to(node: str) -> dict[str, str]:

@@ -53,12 +53,16 @@ def launch(
     secrets: Secrets,
     root: Path,
     rehearsal: Mapping[str, str],
+    mounts: Mapping[str, Path] | None = None,
 ) -> Launch | CannotStart:
     """The command line of a container.
 
     `root` is a folder of the pod's own: it stands for the root of its image, so that a working directory is one below
     it. `rehearsal` are variables that only the rehearsal's programs know, and that no pod spec can overrule. Nothing of
     this process's environment is inherited.
+
+    `mounts` says where a mount path of the container is on this machine, for volumes that are: values of the
+    environment that begin with one lead there. Nothing else can, as there is no file system of the container's own.
     """
     program = _program(container["image"], programs)
     if isinstance(program, CannotStart):
@@ -68,9 +72,23 @@ def launch(
         return own
     return Launch(
         command=(*program, *container.get("args", ())),
-        environment={"PATH": _PATH, "HOME": str(root), "TMPDIR": str(root), **own, **rehearsal},
+        environment={
+            "PATH": _PATH,
+            "HOME": str(root),
+            "TMPDIR": str(root),
+            **{name: _led(value, mounts or {}) for name, value in own.items()},
+            **rehearsal,
+        },
         directory=root / container.get("workingDir", "").lstrip("/"),
     )
+
+
+def _led(value: str, mounts: Mapping[str, Path]) -> str:
+    """A value that begins with a mount path, on this machine; any other as it is."""
+    for path, folder in mounts.items():
+        if value == path or value.startswith((f"{path}/", f"{path}:")):
+            return str(folder) + value.removeprefix(path)
+    return value
 
 
 def pre_stop_seconds(container: Body) -> float:

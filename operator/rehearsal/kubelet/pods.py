@@ -12,6 +12,7 @@ from rehearsal.kubelet.api import NodeApi
 from rehearsal.kubelet.containers import Container, Surroundings, now
 from rehearsal.kubelet.launch import CannotStart, Launch, launch, secret_names
 from rehearsal.kubelet.pod_status import Body, Running, failed_status, pod_status
+from rehearsal.kubelet.volumes import config_map_mounts, materialised
 from specdecode.errors import ClusterError, ConflictError, NotFoundError
 
 _RETRY_SECONDS = 0.5
@@ -127,12 +128,18 @@ class PodWorker:
         variables = {"HOSTNAME": self.name, "REHEARSAL_POD_IP": self.address}
         if self._machine.behaviour is not None:
             variables["REHEARSAL_BEHAVIOUR"] = str(self._machine.behaviour(self.body))
+        api, pod, root = self._machine.api, self.body["spec"], self._folder / "root"
+        shown = {mount.config_map for mount in config_map_mounts(pod, spec)}
         try:
-            secrets = {name: await self._machine.api.secret(self.namespace, name) for name in secret_names(spec)}
+            secrets = {name: await api.secret(self.namespace, name) for name in secret_names(spec)}
+            config_maps = {name: await api.config_map(self.namespace, name) for name in shown}
         except ClusterError as error:
             return CannotStart("CreateContainerConfigError", str(error))
+        mounts = materialised(pod, spec, config_maps, root)
+        if isinstance(mounts, CannotStart):
+            return mounts
         return launch(
-            spec, programs=self._machine.programs, secrets=secrets, root=self._folder / "root", rehearsal=variables
+            spec, programs=self._machine.programs, secrets=secrets, root=root, rehearsal=variables, mounts=mounts
         )
 
     async def _report(self) -> None:

@@ -90,11 +90,11 @@ def applied_mode_is(stage: Stage, mode: str) -> Callable[[], Awaitable[Any]]:
     return probe
 
 
-async def serve(stage: Stage, body: Body, *, mode: str, concurrency: int) -> None:
+async def serve(stage: Stage, body: Body, *, mode: str, concurrency: int, within: float = 60) -> None:
     """Apply, wait until it serves in that mode, send traffic, and wait until it is measured."""
     await stage.apply(body)
     stage.say(f"kubectl apply: {body['spec']['model']['name']}, mode {mode} asked for")
-    await stage.expect("it serves", condition_is(stage, "Ready", "True", "Serving"), within=60)
+    await stage.expect("it serves", condition_is(stage, "Ready", "True", "Serving"), within=within)
     await stage.check(f"the mode is {mode}", (await stage.status()).get("mode") == mode)
     stage.say(f"traffic: {concurrency} requests at a time")
     stage.traffic.concurrency = concurrency

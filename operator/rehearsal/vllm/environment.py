@@ -5,6 +5,7 @@ written last: without the marker, or with another recipe's, it is taken away and
 """
 
 import fcntl
+import platform
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from rehearsal.vllm import recipe
 _PROGRESS_SECONDS = 15.0
 _LAST_LINES = 5
 _MARKER = ".complete"
+_PLATFORM = ("Linux", "x86_64")
 
 
 class EnvironmentMissingError(Exception):
@@ -80,8 +82,9 @@ def ensure(environment: Mapping[str, str], say: Say) -> EngineEnvironment:
     """The complete environment; the first time takes some minutes and 6 GB of disk.
 
     Raises:
-        EnvironmentMissingError: a package cannot be installed.
+        EnvironmentMissingError: this machine cannot run it, or a package cannot be installed.
     """
+    _check_platform(platform.system(), platform.machine())
     engine = EngineEnvironment(engine_folder(environment))
     if engine.is_complete:
         return engine
@@ -89,6 +92,14 @@ def ensure(environment: Mapping[str, str], say: Say) -> EngineEnvironment:
         if not engine.is_complete:
             _make(engine.folder, environment, say)
     return engine
+
+
+def _check_platform(system: str, machine: str) -> None:
+    if (system, machine) != _PLATFORM:
+        raise EnvironmentMissingError(
+            f"vLLM {recipe.RELEASE} for CPU is built for {' on '.join(_PLATFORM)}, and this is {system} on {machine}; "
+            "use such a machine, or a container of that platform"
+        )
 
 
 def _recipe_digest() -> str:

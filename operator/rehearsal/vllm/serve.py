@@ -46,13 +46,16 @@ class Start:
     answer: str
 
 
-async def make_tiny_pair(engine: Engine, folder: Path) -> TinyPair:
-    """Make target and draft below `folder`.
+async def make_tiny_pair(
+    engine: Engine, folder: Path, *, difference: float = 0.05, sharpness: float = 12.0
+) -> TinyPair:
+    """Make target and draft below `folder`; what the two numbers do is said in `tiny_models`.
 
     Raises:
         ProcessError: the engine's Python could not make them.
     """
-    command: list[str | Path] = [engine.python, "-P", _TINY_MODELS, folder]
+    wanted = (f"--difference={difference}", f"--sharpness={sharpness}")
+    command: list[str | Path] = [engine.python, "-P", _TINY_MODELS, folder, *wanted]
     made = await run(command, environment=offline(engine, folder), timeout_seconds=120.0)
     if made.returncode != 0:
         raise ProcessError(f"the tiny models could not be made:\n{made.errors[-2_000:]}")
@@ -61,12 +64,12 @@ async def make_tiny_pair(engine: Engine, folder: Path) -> TinyPair:
     return TinyPair(folder / "target", folder / "draft", *parameters)
 
 
-def on_loopback(arguments: Sequence[str], port: int) -> Iterator[str]:
+def on_loopback(arguments: Sequence[str], port: int, address: str = "127.0.0.1") -> Iterator[str]:
     """The command line of a pod, listening on this machine only."""
     for argument in arguments:
         match argument.partition("=")[0]:
             case "--host":
-                yield "--host=127.0.0.1"
+                yield f"--host={address}"
             case "--port":
                 yield f"--port={port}"
             case _:

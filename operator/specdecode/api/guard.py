@@ -96,6 +96,12 @@ class GuardSpec(ApiModel):
     """Days between two false alarms of the change detectors that one deployment may expect. More days: slower."""
     qualify: bool = False
     """Run the unquantised draft first until its acceptance is known, then the quantised one, and keep the better."""
+    meter: bool = False
+    """Measure the acceptance of each request by its temperature, with a small middleware inside the engine, and show it
+    in the engine's own metrics as `specdecode:request_acceptance_rate`. It needs vLLM 0.29 or newer, and changing it
+    restarts the engines. Requests for several choices are not measured, and streamed ones only where they ask for
+    usage (`stream_options.include_usage`) or the engine always reports it (`--enable-force-include-usage`).
+    """
     window: Duration = "5m"
     """A finding must hold this long before the guard acts; also the wait after a change before it judges again."""
     retry: RetrySpec | None = None

@@ -4,6 +4,7 @@ Only what another mode could cure steps down: a crash loop, or a start that take
 A missing image, a missing Secret or a full cluster would meet every mode alike: they are reported, and nothing steps.
 """
 
+import json
 from datetime import datetime, timedelta
 
 from specdecode.api.status import EvidenceItem, rfc3339
@@ -11,7 +12,8 @@ from specdecode.api.vocabulary import Mode
 from specdecode.decide.decision import Finding, Reason
 from specdecode.decide.facts import PodFact
 from specdecode.decide.situation import View
-from specdecode.decide.wording import quoted, shortened, span
+from specdecode.decide.wording import beginning, shortened, span
+from specdecode.engine.last_words import cause_of
 from specdecode.plan.startup import startup_budget_seconds
 
 MIN_RESTARTS = 3
@@ -78,8 +80,9 @@ def _is_overdue(view: View, pod: PodFact) -> bool:
 
 
 def _last_words(pod: PodFact) -> str:
-    words = shortened(pod.message, _WORDS)
-    return f", last words {quoted(words)}" if words else ""
+    cause = cause_of(pod.message)
+    words = shortened(pod.message, _WORDS) if cause is None else beginning(cause, _WORDS)
+    return f", last words {json.dumps(words, ensure_ascii=False)}" if words else ""
 
 
 def _lighter(view: View) -> Mode | None:

@@ -74,9 +74,20 @@ def percent(ratio: float) -> str:
     return f"{100 * ratio:.1f} %"
 
 
+def _on_one_line(text: str) -> str:
+    """Without control characters."""
+    return " ".join("".join(character if character.isprintable() else " " for character in text).split())
+
+
+def beginning(text: str, limit: int) -> str:
+    """Foreign text on one line, without control characters. Of a long one the beginning stays."""
+    line = _on_one_line(text)
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
 def shortened(text: str, limit: int) -> str:
     """Foreign text on one line, without control characters. Of a long one the end stays: errors come last."""
-    line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
+    line = _on_one_line(text)
     return line if len(line) <= limit else f"…{line[len(line) - limit + 1 :]}"
 
 

@@ -24,6 +24,7 @@ from specdecode.engine.flags import (
     takes_speculative_config,
 )
 from specdecode.engine.version import EngineVersion
+from specdecode.meter import MIDDLEWARE
 
 PORT = 8000
 """Where the server listens, vLLM's own default."""
@@ -180,6 +181,11 @@ def _memory_flags(spec: SpecDecodeDeploymentSpec, version: EngineVersion, pinned
         yield "--enforce-eager"
 
 
+def _meter_flags() -> Iterator[str]:
+    yield f"--middleware={MIDDLEWARE}"
+    yield "--per-request-spec-decode-metrics=summary"
+
+
 def command_line(
     spec: SpecDecodeDeploymentSpec,
     version: EngineVersion,
@@ -194,6 +200,8 @@ def command_line(
     rendered = [*_model_flags(spec, version), *_memory_flags(spec, version, pinned_bytes)]
     if active is not None:
         rendered += _speculative_flags(spec, version, active)
+        if spec.guard.meter:
+            rendered += _meter_flags()
     rendered += ["--host=0.0.0.0", f"--port={PORT}"]
     extra = [
         f"--{argument.name}" if argument.value is None else f"--{argument.name}={argument.value}"

@@ -160,6 +160,15 @@ def knows_kv_cache_memory_bytes(version: EngineVersion) -> bool:
     return version >= EngineVersion(0, 10, 2)
 
 
+REQUEST_STATISTICS_SINCE = EngineVersion(0, 29)
+"""First release with `--per-request-spec-decode-metrics`, which the meter reads (vllm-project/vllm#48915)."""
+
+
+def has_request_statistics(version: EngineVersion) -> bool:
+    """Whether an answer can carry what the request accepted of its draft tokens."""
+    return version >= REQUEST_STATISTICS_SINCE
+
+
 def trusts_remote_code(version: EngineVersion) -> bool:
     """Whether `trust_remote_code=False` can be bypassed (CVE-2025-66448, CVE-2026-22807, CVE-2026-27893)."""
     return version < EngineVersion(0, 18)

@@ -18,6 +18,7 @@ from specdecode.api.vocabulary import (
     Mode,
 )
 from specdecode.manifests.deployment import deployment
+from specdecode.manifests.meter import meter
 from specdecode.manifests.podmonitor import pod_monitor
 from specdecode.manifests.service import service
 from specdecode.plan.types import Plan
@@ -47,6 +48,8 @@ class Objects:
     """Stands for all objects; a Deployment that carries another one was made from another intent."""
     control: Body | None = None
     """The Deployment of the control arm: one replica without speculation beside those of a mode that speculates."""
+    meter: Body | None = None
+    """The ConfigMap that pods mount in modes that speculate; the same for every mode, so that none has to bring it."""
 
     def all(self) -> tuple[Body, ...]:
         """In the order to apply. The main Deployment is last: its annotation says that the others are there too."""
@@ -55,7 +58,7 @@ class Objects:
 
     def without_arms(self) -> tuple[Body, ...]:
         """All but the Deployments."""
-        return (self.service,) if self.pod_monitor is None else (self.service, self.pod_monitor)
+        return tuple(body for body in (self.service, self.pod_monitor, self.meter) if body is not None)
 
 
 def _annotated(body: Body, annotations: Mapping[str, str]) -> Body:
@@ -86,13 +89,13 @@ def build(resource: SpecDecodeDeployment, plan: Plan, options: Options = Options
     """The objects of every mode that fits, in the order of the ladder."""
     front = service(resource)
     monitor = pod_monitor(resource, dict(options.pod_monitor_labels)) if options.pod_monitor else None
-    beside = _control(resource, plan)
+    beside, measure = _control(resource, plan), meter(resource)
     built: dict[Mode, Objects] = {}
     for rung in plan.ladder:
         if rung.fits:
             control = None if rung.mode is Mode.OFF else beside
             main = deployment(resource, rung, resource.spec.replicas)
-            objects = Objects(main, front, monitor, intent_hash="", control=control)
+            objects = Objects(main, front, monitor, intent_hash="", control=control, meter=measure)
             built[rung.mode] = _stamped(_counted(objects, -1))
     return built
 

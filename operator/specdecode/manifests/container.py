@@ -9,8 +9,9 @@ from typing import Any
 
 from specdecode.api.resource import SpecDecodeDeployment
 from specdecode.api.spec import SecretKeyReference, Variable
-from specdecode.api.vocabulary import CACHE_MOUNT
+from specdecode.api.vocabulary import CACHE_MOUNT, Mode
 from specdecode.manifests import names
+from specdecode.manifests.meter import is_metered
 from specdecode.plan.startup import startup_budget_seconds
 from specdecode.plan.types import ModePlan
 
@@ -46,8 +47,10 @@ def _needs_no_hub(resource: SpecDecodeDeployment) -> bool:
     return all(name.startswith("/") for name in models)
 
 
-def _environment(resource: SpecDecodeDeployment) -> list[dict[str, Any]]:
+def _environment(resource: SpecDecodeDeployment, mode: Mode) -> list[dict[str, Any]]:
     """Our variables, then the user's. A user may overrule USER and HF_HUB_OFFLINE; the other names are refused.
+
+    PYTHONPATH is set only where the meter runs, because it replaces what the image may have set itself.
 
     No name starts with `VLLM_`: vLLM reads that prefix as its own (vllm-project/vllm#34199). A user who wants no usage
     statistics sets DO_NOT_TRACK, which vLLM honours.
@@ -60,6 +63,8 @@ def _environment(resource: SpecDecodeDeployment) -> list[dict[str, Any]]:
     ]
     if _needs_no_hub(resource):
         variables.append({"name": "HF_HUB_OFFLINE", "value": "1"})
+    if is_metered(resource, mode):
+        variables.append({"name": "PYTHONPATH", "value": names.METER_MOUNT})
     token = resource.spec.hugging_face_token
     if token is not None:
         variables.append({"name": "HF_TOKEN", "valueFrom": _secret_source(token)})
@@ -88,12 +93,14 @@ def _probes(load_bytes: int) -> dict[str, Any]:
     }
 
 
-def _mounts() -> list[dict[str, str]]:
+def _mounts(resource: SpecDecodeDeployment, mode: Mode) -> list[dict[str, Any]]:
+    meter = {"name": names.METER_VOLUME, "mountPath": names.METER_MOUNT, "readOnly": True}
     return [
         {"name": names.CACHE_VOLUME, "mountPath": CACHE_MOUNT},
         {"name": names.SHM_VOLUME, "mountPath": "/dev/shm"},  # noqa: S108 - the path in the container, by POSIX
         {"name": names.HOME_VOLUME, "mountPath": names.HOME},
         {"name": names.TMP_VOLUME, "mountPath": "/tmp"},  # noqa: S108 - a volume of the pod's own, shared with nobody
+        *([meter] if is_metered(resource, mode) else []),
     ]
 
 
@@ -106,10 +113,10 @@ def container(resource: SpecDecodeDeployment, mode_plan: ModePlan) -> dict[str, 
         "image": resource.spec.engine.image,
         "command": list(COMMAND),
         "args": list(mode_plan.arguments),
-        "env": _environment(resource),
+        "env": _environment(resource, mode_plan.mode),
         "ports": [{"name": names.PORT_NAME, "containerPort": names.PORT, "protocol": "TCP"}],
         "resources": {"limits": gpus, "requests": dict(gpus)},
-        "volumeMounts": _mounts(),
+        "volumeMounts": _mounts(resource, mode_plan.mode),
         **_probes(mode_plan.load_bytes),
         # A command, not the sleep action: servers before 1.30 drop that, and the object would never be as we want it.
         "lifecycle": {"preStop": {"exec": {"command": ["sleep", str(PRE_STOP_SECONDS)]}}},

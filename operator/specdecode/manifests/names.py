@@ -15,9 +15,13 @@ CACHE_VOLUME = "models"
 SHM_VOLUME = "shm"
 HOME_VOLUME = "home"
 TMP_VOLUME = "tmp"
+METER_VOLUME = "meter"
 
 HOME = "/home/vllm"
 """Home folder of the engine: compile caches and configuration go below it."""
+
+METER_MOUNT = "/etc/specdecode/meter"
+"""Where the meter's file is, and PYTHONPATH of the engines that run it."""
 
 
 def deployment_name(resource_name: str, arm: Arm = Arm.MAIN) -> str:
@@ -36,3 +40,13 @@ def service_name(resource_name: str) -> str:
 def pod_monitor_name(resource_name: str) -> str:
     """The PodMonitor has the resource's name."""
     return resource_name
+
+
+def meter_name(resource_name: str, text_digest: str) -> str:
+    """One ConfigMap for each text of the meter: `<name>-meter-<digest>`."""
+    return f"{resource_name}-meter-{text_digest}"
+
+
+def is_meter_name(resource_name: str, name: str) -> bool:
+    """Whether an object of that name is a meter of the resource, of this operator or an older one."""
+    return name.startswith(f"{resource_name}-meter-")

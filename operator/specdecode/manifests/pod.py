@@ -1,15 +1,16 @@
-"""The pod template of one mode. It depends on what runs, never on replicas, guard or a rollback: a change of those must
-not restart an engine.
+"""The pod template of one mode. It depends on what runs, never on replicas, thresholds or a rollback: a change of those
+must not restart an engine. Of the guard only `meter` is in it, because it runs inside the engine.
 """
 
 from typing import Any
 
 from specdecode.api.podtemplate import PRODUCT_LABEL, PodTemplateSpec
 from specdecode.api.resource import SpecDecodeDeployment
-from specdecode.api.vocabulary import Arm
+from specdecode.api.vocabulary import Arm, Mode
 from specdecode.manifests import names
 from specdecode.manifests.container import DRAIN_SECONDS, PRE_STOP_SECONDS, container
 from specdecode.manifests.labels import engine_labels
+from specdecode.manifests.meter import is_metered, meter_volume
 from specdecode.plan.types import ModePlan
 
 TERMINATION_GRACE_SECONDS = PRE_STOP_SECONDS + DRAIN_SECONDS
@@ -26,12 +27,13 @@ def _cache_volume(resource: SpecDecodeDeployment) -> dict[str, Any]:
     return {"name": names.CACHE_VOLUME, "persistentVolumeClaim": {"claimName": cache.claim_name}}
 
 
-def _volumes(resource: SpecDecodeDeployment) -> list[dict[str, Any]]:
+def _volumes(resource: SpecDecodeDeployment, mode: Mode) -> list[dict[str, Any]]:
     return [
         _cache_volume(resource),
         {"name": names.SHM_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": SHM_SIZE}},
         {"name": names.HOME_VOLUME, "emptyDir": {}},
         {"name": names.TMP_VOLUME, "emptyDir": {}},
+        *([meter_volume(resource)] if is_metered(resource, mode) else []),
     ]
 
 
@@ -81,7 +83,7 @@ def pod_template(resource: SpecDecodeDeployment, mode_plan: ModePlan, arm: Arm) 
         "metadata": metadata,
         "spec": {
             "containers": [container(resource, mode_plan)],
-            "volumes": _volumes(resource),
+            "volumes": _volumes(resource, mode_plan.mode),
             **_placement(resource),
             "securityContext": _security_context(),
             # The engine talks to no API server.

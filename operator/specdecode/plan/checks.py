@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from specdecode.api.resource import Problem, Rejection
 from specdecode.api.vocabulary import Fallback, Method
 from specdecode.engine.flags import (
+    REQUEST_STATISTICS_SINCE,
     built_in_head_problem,
+    has_request_statistics,
     has_typical_acceptance,
     knows_draft_kv_cache_dtype,
     method_problem,
@@ -174,6 +176,17 @@ def _typical_acceptance(workload: Workload) -> Found:
         )
 
 
+def _meter(workload: Workload) -> Found:
+    version, spec = workload.version, workload.spec
+    if spec.guard.meter and spec.speculation is not None and not has_request_statistics(version):
+        yield Problem(
+            "spec.guard.meter",
+            "true",
+            f"vLLM {version} does not say what a single request accepts; it needs {REQUEST_STATISTICS_SINCE} or newer: "
+            "leave it out or use a newer engine",
+        )
+
+
 def _arguments(workload: Workload) -> Found:
     for argument in workload.spec.engine.extra_args:
         problem = extra_argument_problem(workload.version, argument)
@@ -193,6 +206,7 @@ CHECKS: tuple[tuple[str, Callable[[Workload], Found]], ...] = (
     ("BatchTooSmall", _prefill),
     ("CacheTypeNotInVersion", _cache_dtypes),
     ("TypicalAcceptanceNotInVersion", _typical_acceptance),
+    ("MeterNotInVersion", _meter),
     ("ArgumentUnknown", _arguments),
 )
 """Reason and check; the first that finds something gives the rejection its reason."""
