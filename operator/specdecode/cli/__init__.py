@@ -10,6 +10,7 @@ from specdecode.cli.crd import crd
 from specdecode.cli.plan import plan
 from specdecode.cli.render import render
 from specdecode.cli.run import run
+from specdecode.cli.sweep import sweep
 
 app = typer.Typer(
     help="Plan, render and run vLLM with speculative decoding on Kubernetes.",
@@ -39,6 +40,7 @@ app.command()(plan)
 app.command()(render)
 app.command()(crd)
 app.command()(backtest)
+app.command()(sweep)
 app.command()(run)
 
 
