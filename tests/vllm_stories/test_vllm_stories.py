@@ -15,9 +15,9 @@ from rehearsal.vllm.environment import EngineEnvironment, engine_folder
 from rehearsal.vllm_stories import VLLM_STORIES
 
 REHEARSAL = [sys.executable, "-m", "rehearsal", "--engine", "vllm"]
-ALL_WITHIN_SECONDS = 8 * 60
+ALL_WITHIN_SECONDS = 12 * 60
 """The promise for all stories once programs and environment are there."""
-LONGEST_SECONDS = 3 * ALL_WITHIN_SECONDS
+LONGEST_SECONDS = 2 * ALL_WITHIN_SECONDS
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(LONGEST_SECONDS + 60)]
 
@@ -83,7 +83,7 @@ def test_tokens_are_exact_when_pinned_and_not_by_chance(report: dict[str, Any]) 
     assert float(sized["calibration"]["errorPercent"]) != 0, "an error that is told"
 
 
-def test_all_stories_take_less_than_eight_minutes(report: dict[str, Any]) -> None:
+def test_all_stories_take_less_than_twelve_minutes(report: dict[str, Any]) -> None:
     assert report["seconds"] < ALL_WITHIN_SECONDS
 
 
