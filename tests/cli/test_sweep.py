@@ -191,6 +191,14 @@ def test_pictures_are_drawn_into_the_directory(tmp_path: Path) -> None:
     assert list(tmp_path.glob("*.png"))
 
 
+def test_a_report_that_cannot_be_kept_is_printed_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / REPORT_NAME).mkdir()
+    with moody_engine() as engine:
+        result = run(tmp_path, engine.url, *FEW, "-o", "json")
+    assert json.loads(result.stdout)["isComplete"]
+    assert "cannot be written: Is a directory" in result.stderr
+
+
 def test_a_baseline_that_speculates_is_none(tmp_path: Path) -> None:
     with moody_engine() as engine, moody_engine() as other:
         result = run(tmp_path, engine.url, "--baseline", other.url, *FEW)

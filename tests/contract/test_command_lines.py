@@ -1,4 +1,7 @@
-"""The command line against the real parser and config classes: what we list, what we render, what must be refused."""
+"""The command line against the real parser and config classes: what we render, and what must be refused.
+
+What we list of arguments and keys is compared in `test_surface`.
+"""
 
 import json
 from pathlib import Path
@@ -11,45 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rehearsal.vllm.ask import Accepted, Asked, Refused
-from specdecode.engine.parser import Takes, known_arguments, speculative_keys
-from specdecode.engine.version import EngineVersion
 
 FLAGS = Path(__file__).parents[1] / "data/engine/flags"
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
-
-
-# --- what we list ---
-
-
-NOT_OURS = {"help"}
-"""Ends the process."""
-BY_PLATFORM = {"mm-processor-device"}
-"""Choices that the parser takes from the machine it runs on: without a GPU it has no `cuda`."""
-
-
-SET_BY_VLLM = {"target_model_config", "target_parallel_config", "draft_model_config", "draft_parallel_config"}
-"""Objects of vLLM's own that no command line can hold."""
-
-
-def test_our_list_has_the_arguments_of_the_real_parser(engine: Asked) -> None:
-    assert set(known_arguments(EngineVersion.parse(engine.release))) == set(engine.listing()) - NOT_OURS
-
-
-def test_our_list_knows_which_argument_is_a_switch(engine: Asked) -> None:
-    listed, real = known_arguments(EngineVersion.parse(engine.release)), engine.listing()
-    switches = {name for name in listed if listed[name].takes is Takes.NONE}
-    assert switches == {name for name in listed if real[name].is_switch}
-
-
-def test_our_list_has_the_choices_of_the_real_parser(engine: Asked) -> None:
-    listed, real = known_arguments(EngineVersion.parse(engine.release)), engine.listing()
-    for name in set(listed) - BY_PLATFORM:
-        assert set(listed[name].choices) == set(real[name].choices), name
-
-
-def test_our_list_has_the_keys_of_the_speculative_config(engine: Asked) -> None:
-    assert speculative_keys(EngineVersion.parse(engine.release)) == engine.speculative_keys() - SET_BY_VLLM
 
 
 # --- what we render ---

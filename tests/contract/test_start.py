@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from builders import body, resource
+from contract.served import one_at_a_time
 from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
@@ -107,7 +108,8 @@ def started(engine_environment: EngineEnvironment, tmp_path_factory: pytest.Temp
     assert isinstance(plan, Plan), str(plan)
     # The cache claim of a pod is mounted at /models; here it is a directory.
     arguments = [argument.replace(CACHE_MOUNT, str(folder / "models")) for argument in plan.requested.arguments]
-    return Started(pair, plan, asyncio.run(start_once(engine, arguments, folder)))
+    with one_at_a_time(engine):
+        return Started(pair, plan, asyncio.run(start_once(engine, arguments, folder)))
 
 
 def test_it_serves_with_the_flags_of_the_plan(started: Started) -> None:

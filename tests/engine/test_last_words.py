@@ -41,7 +41,9 @@ CORE = """(EngineCore pid=77) ERROR 11-23 03:41:26 [core.py:900] Traceback (most
         pytest.param("Killed", None, id="no line names an error"),
         pytest.param("", None, id="nothing"),
         pytest.param(
-            "RuntimeError: Engine core initialization failed. See root cause above.", None, id="only the pointer is left"
+            "RuntimeError: Engine core initialization failed. See root cause above.",
+            None,
+            id="only the pointer is left",
         ),
     ],
 )

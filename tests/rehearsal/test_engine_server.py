@@ -94,7 +94,8 @@ async def test_a_chat_streams_a_piece_for_each_step(behaviour_file: Path) -> Non
         lines = (await client.post("/v1/chat/completions", json=body)).text.split("\n\n")
         *events, done = [line.removeprefix("data: ") for line in lines if line]
         assert done == "[DONE]"
-        *pieces, usage = map(json.loads, events)
+        announcement, *pieces, usage = map(json.loads, events)
+        assert announcement["choices"][0]["delta"] == {"role": "assistant", "content": ""}
         tokens = [len(piece["choices"][0]["delta"]["content"].split()) for piece in pieces]
         assert tokens == [1, 4, 4], "the prompt's step gives one token, each other one three accepted and one more"
         assert usage["usage"]["completion_tokens"] == 9
@@ -104,10 +105,19 @@ async def test_a_chat_streams_a_piece_for_each_step(behaviour_file: Path) -> Non
     ("body", "status", "message"),
     [
         pytest.param({"model": "other"}, 404, "does not exist", id="another model"),
-        pytest.param({"max_tokens": 200}, 400, "maximum context length is 128", id="longer than the model allows"),
+        pytest.param({"max_tokens": 200}, 400, "greater than max_model_len=128", id="longer than the model allows"),
+        pytest.param({"prompt": "x" * 512}, 400, "maximum context length is 128", id="a prompt that fills the context"),
         pytest.param({"max_tokens": -1}, 400, "at least 1", id="less than nothing"),
-        pytest.param({"min_p": 0.1}, 400, "not yet supported with speculative", id="a parameter that drafts exclude"),
+        pytest.param(
+            {"min_p": 0.1, "temperature": 1},
+            400,
+            "not yet supported with speculative",
+            id="a parameter that drafts exclude",
+        ),
+        pytest.param({"logit_bias": {"5": 1}}, 400, "not yet supported with speculative", id="another one"),
         pytest.param({"prompt": ["a", "b"]}, 400, "one prompt", id="two prompts"),
+        pytest.param({"prompt": ""}, 400, "prompt_embeds must be provided", id="no prompt"),
+        pytest.param({"temperature": -1}, 400, "must be non-negative", id="colder than greedy"),
         pytest.param({"temperature": "hot"}, 400, "hot", id="a word for a number"),
     ],
 )
@@ -116,6 +126,25 @@ async def test_a_request_that_is_refused(behaviour_file: Path, body: dict[str, A
         response = await client.post("/v1/completions", json={"prompt": "hello"} | body)
         assert response.status_code == status
         assert message in response.json()["error"]["message"]
+
+
+async def test_min_p_is_forgotten_without_sampling(behaviour_file: Path) -> None:
+    async with _engine(behaviour_file, FAST, SPECULATING) as client:
+        body = {"prompt": "hello", "min_p": 0.1, "temperature": 0}
+        assert (await client.post("/v1/completions", json=body)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "tokens"),
+    [
+        pytest.param("/v1/completions", {"prompt": "x" * 40, "max_tokens": 64}, 54, id="no more than is left"),
+        pytest.param("/v1/completions", {"prompt": "x" * 40}, 16, id="a completion that names no number"),
+        pytest.param("/v1/chat/completions", {"messages": [{"role": "user", "content": "x" * 40}]}, 54, id="a chat"),
+    ],
+)
+async def test_how_long_an_answer_is(behaviour_file: Path, path: str, body: dict[str, Any], tokens: int) -> None:
+    async with _engine(behaviour_file, FAST, "--max-model-len=64") as client:
+        assert (await client.post(path, json=body)).json()["usage"]["completion_tokens"] == tokens
 
 
 async def _ask(client: httpx.AsyncClient, requests: int, **body: Any) -> None:
@@ -190,7 +219,8 @@ async def test_a_client_that_leaves_frees_its_place(behaviour_file: Path) -> Non
             await asking
         assert await _total(client, "vllm:num_requests_running") == 0
         await _ask(client, 1)
-        assert await _total(client, "vllm:request_success_total") == 2, "one of them aborted"
+        assert await _total(client, "vllm:request_success_total") == 1, "vLLM never counts the one that went away"
+        assert await _total(client, "vllm:time_to_first_token_seconds_count") == 2, "though it had its first token"
 
 
 # The program

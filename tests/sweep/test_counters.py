@@ -7,7 +7,16 @@ import pytest
 from rehearsal.engine.arguments import parse_arguments
 from rehearsal.engine.metrics import EngineMetrics
 from specdecode.engine.version import EngineVersion
-from specdecode.sweep.counters import Counters, finished_between, gained, names_of, read_counters, remarks, version_of
+from specdecode.sweep.counters import (
+    Counters,
+    finished_between,
+    gained,
+    names_of,
+    read_counters,
+    remark_on_bursts,
+    remarks,
+    version_of,
+)
 
 BEFORE = Counters(
     has_engine=True,
@@ -68,6 +77,9 @@ vllm:spec_decode_num_accepted_tokens_per_pos_total{engine="0",model_name="m",pos
 vllm:spec_decode_num_accepted_tokens_per_pos_total{engine="0",model_name="m",position="0"} 8.0
 vllm:spec_decode_num_accepted_tokens_per_pos_total{engine="0",model_name="m",position="2"} 0.0
 vllm:spec_decode_num_accepted_tokens_total_created{engine="0",model_name="m"} 1.7e+09
+vllm:request_time_per_output_token_seconds_bucket{engine="0",le="+Inf",model_name="m"} 7.0
+vllm:request_time_per_output_token_seconds_count{engine="0",model_name="m"} 7.0
+vllm:request_time_per_output_token_seconds_sum{engine="0",model_name="m"} 0.14
 """
 
 
@@ -82,6 +94,8 @@ def test_engines_and_reasons_are_summed() -> None:
         draft_tokens=30.0,
         accepted_tokens=12.0,
         accepted_at=(8.0, 4.0, 0.0),
+        tpot_seconds=0.14,
+        tpot_requests=7.0,
     )
 
 
@@ -150,3 +164,21 @@ def test_series_that_appear_with_the_first_draft_began_at_nothing() -> None:
     found = gained(Counters(has_engine=True, finished=1.0), AFTER)
     assert found is not None
     assert found.accepted_at == AFTER.accepted_at
+
+
+@pytest.mark.parametrize(
+    ("requests", "engine_ms", "here_ms", "is_told"),
+    [
+        pytest.param(48, 20.0, 20.4, False, id="as the engine gave them"),
+        pytest.param(48, 20.0, 0.01, True, id="all at once at the end"),
+        pytest.param(48, 20.0, 27.0, True, id="later than the engine gave them"),
+        pytest.param(48, 0.3, 0.6, False, id="so short that a moment doubles it"),
+        pytest.param(0, 20.0, 0.01, False, id="an engine that does not say"),
+    ],
+)
+def test_answers_that_came_in_bursts(requests: int, engine_ms: float, here_ms: float, *, is_told: bool) -> None:
+    before = replace(BEFORE, tpot_seconds=5.0, tpot_requests=100.0)
+    after = replace(AFTER, tpot_seconds=5.0 + requests * engine_ms / 1000, tpot_requests=100.0 + requests)
+    found = remark_on_bursts(before, after, here_ms / 1000)
+    assert bool(found) == is_told
+    assert not found or f"{here_ms:.2f} ms per output token here, {engine_ms:.2f} ms in the engine" in found[0]

@@ -96,7 +96,8 @@ _TYPES: Mapping[str, Callable[[str], Any]] = {
 
 
 @cache
-def _listed() -> Mapping[str, Mapping[str, Any]]:
+def listed_arguments() -> Mapping[str, Mapping[str, Any]]:
+    """Every argument: its flags, what it takes, and its choices if it has some."""
     file = resources.files("rehearsal.engine").joinpath(f"vllm-{VERSION}-arguments.json")
     listed: dict[str, dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
     return listed
@@ -118,7 +119,7 @@ def _settings(kind: str, choices: Sequence[str] | None) -> dict[str, Any]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="vllm serve", usage="vllm serve [model_tag] [options]", add_help=False)
     parser.add_argument("model_tag", nargs="?")
-    for name, entry in _listed().items():
+    for name, entry in listed_arguments().items():
         settings = _settings(entry["kind"], entry.get("choices"))
         parser.add_argument(*entry["flags"], dest=name.replace("-", "_"), **settings)
     return parser
@@ -135,7 +136,7 @@ def _speculation(given: Mapping[str, Any], tensor_parallel_size: int) -> Specula
             keys = {**keys, key: given[shortcut]}
     if not keys:
         return None
-    return speculative_config(keys, tuple(_listed()["spec-method"]["choices"]), tensor_parallel_size)
+    return speculative_config(keys, tuple(listed_arguments()["spec-method"]["choices"]), tensor_parallel_size)
 
 
 def _model(given: Mapping[str, Any]) -> str:

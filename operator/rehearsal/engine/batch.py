@@ -67,14 +67,17 @@ class Batch:
         return request
 
     def abort(self, request: Request) -> None:
-        """Drop a request whose client is gone. One that ended already is no error."""
+        """Drop a request whose client is gone. One that ended already is no error.
+
+        vLLM counts its tokens and its first token's time, but never that it ended.
+        """
         if request.reason:
             return
         if request in self._waiting:
             self._waiting.remove(request)
         else:
             self._leave(request)
-        self._end(request, "abort", asyncio.get_running_loop().time())
+        request.end("abort")
         self._show_load()
 
     async def run(self) -> None:

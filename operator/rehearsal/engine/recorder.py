@@ -69,10 +69,8 @@ class Recorder:
         self._time_to_first_token.observe(request.first_token_at - request.arrived_at)
 
     def finished(self, request: Request, reason: str, now: float) -> None:
-        """A request ended, for one of vLLM's reasons: stop, length, abort, error, repetition."""
+        """A request was answered to its end: `stop` or `length`. vLLM counts no other end, whatever its labels say."""
         self._metrics.number("vllm:request_success", reason).value += 1
-        if not request.generated_tokens:
-            return
         decode_seconds = now - request.first_token_at
         further_tokens = request.generated_tokens - 1
         values = {

@@ -7,11 +7,12 @@ import asyncio
 import itertools
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -20,28 +21,12 @@ from rehearsal.engine.arguments import VERSION, EngineArguments
 from rehearsal.engine.batch import Batch
 from rehearsal.engine.behaviour import BehaviourFile
 from rehearsal.engine.metrics import EngineMetrics
-from rehearsal.engine.request import Asked, Request
+from rehearsal.engine.refusals import Body, RefusedError, asked, read_body
+from rehearsal.engine.request import Request
 
 _WORD = " token"
-_CHARACTERS_PER_TOKEN = 4
-_DEFAULT_MAX_TOKENS = 16
-_NOT_WITH_SPECULATION = ("min_p", "logit_bias")
 
 Json = dict[str, Any]
-
-
-class RefusedError(Exception):
-    """A request that vLLM answers with an error object."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-    def response(self) -> Response:
-        """In the shape of vLLM's errors."""
-        kind = "NotFoundError" if self.status == 404 else "BadRequestError"
-        error = {"message": str(self), "type": kind, "param": None, "code": self.status}
-        return JSONResponse({"error": error}, status_code=self.status)
 
 
 class Server:
@@ -67,7 +52,8 @@ class Server:
                 Route("/ping", _ok, methods=["GET", "POST"]),
                 Route("/version", _version),
                 Route("/metrics", self._show_metrics),
-            ]
+            ],
+            exception_handlers={HTTPException: _not_found},
         )
 
     async def _show_metrics(self, _: HttpRequest) -> Response:
@@ -89,67 +75,49 @@ class Server:
         return JSONResponse({"object": "list", "data": [model]})
 
     async def _completions(self, http: HttpRequest) -> Response:
-        return await self._answer(http, _completion_prompt, _completion_choice)
+        return await self._answer(http, is_chat=False)
 
     async def _chat_completions(self, http: HttpRequest) -> Response:
-        return await self._answer(http, _chat_prompt, _chat_choice)
+        return await self._answer(http, is_chat=True)
 
-    async def _answer(self, http: HttpRequest, prompt_of: Any, choice_of: Any) -> Response:
+    async def _answer(self, http: HttpRequest, *, is_chat: bool) -> Response:
         try:
-            body = json.loads(await http.body())
-            request = self._start(body, prompt_of(body))
+            body = read_body(await http.body(), is_chat=is_chat)
+            request = self._batch.add(asked(body, self._arguments))
         except RefusedError as error:
             return error.response()
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            return RefusedError(400, f"{type(error).__name__}: {error}").response()
+            return RefusedError(f"{type(error).__name__}: {error}").response()
         head = {
-            "id": f"{'chatcmpl' if choice_of is _chat_choice else 'cmpl'}-{next(self._numbers)}",
+            "id": f"{'chatcmpl' if is_chat else 'cmpl'}-{next(self._numbers)}",
+            "object": _object(is_chat=is_chat, is_streamed=request.asked.is_streamed),
             "created": int(time.time()),
             "model": self._arguments.served_model_name,
         }
         if request.asked.is_streamed:
-            events = self._events(request, head, choice_of, with_usage=_wants_usage(body))
-            return StreamingResponse(events, media_type="text/event-stream")
+            return StreamingResponse(self._events(request, head, body), media_type="text/event-stream")
         try:
             await request.news()
         finally:
             self._batch.abort(request)
-        choice = choice_of(_text(request, request.generated_tokens), request.reason, is_delta=False)
-        return JSONResponse({**head, "choices": [choice], "usage": _usage(request)})
+        text, choice_of = _text(request, request.generated_tokens), _chat_choice if is_chat else _choice
+        return JSONResponse({**head, "choices": [choice_of(text, request.reason)], "usage": _usage(request)})
 
-    def _start(self, body: Mapping[str, Any], prompt: str) -> Request:
-        if body.get("model") not in (None, self._arguments.served_model_name):
-            raise RefusedError(404, f"The model `{body['model']}` does not exist.")
-        if self._arguments.speculation and any(body.get(name) for name in _NOT_WITH_SPECULATION):
-            raise RefusedError(
-                400, "The min_p and logit_bias sampling parameters are not yet supported with speculative decoding."
-            )
-        max_tokens = int(body.get("max_completion_tokens") or body.get("max_tokens") or _DEFAULT_MAX_TOKENS)
-        prompt_tokens = max(1, len(prompt) // _CHARACTERS_PER_TOKEN)
-        longest = self._arguments.max_model_len
-        if max_tokens < 1:
-            raise RefusedError(400, f"max_tokens must be at least 1, got {max_tokens}.")
-        if prompt_tokens + max_tokens > longest:
-            raise RefusedError(
-                400,
-                f"This model's maximum context length is {longest} tokens. However, you requested {max_tokens} output "
-                f"tokens and your prompt contains {prompt_tokens} input tokens.",
-            )
-        temperature = float(body.get("temperature", 1.0))
-        asked = Asked(prompt_tokens, max_tokens, temperature, body.get("seed"), bool(body.get("stream")))
-        return self._batch.add(asked)
-
-    async def _events(self, request: Request, head: Json, choice_of: Any, *, with_usage: bool) -> AsyncIterator[str]:
+    async def _events(self, request: Request, head: Json, body: Body) -> AsyncIterator[str]:
+        """A piece for each step; a chat says before the first who speaks."""
         sent, reason = 0, ""
+        choice_of = _chat_delta if body.is_chat else _choice
         try:
             while not reason:
                 reason = await request.news()
+                if body.is_chat and not sent:
+                    yield _event({**head, "choices": [_announcement()]})
                 text = _text(request, request.generated_tokens - sent)
                 sent = request.generated_tokens
-                yield _event({**head, "choices": [choice_of(text, reason or None, is_delta=True)]})
+                yield _event({**head, "choices": [choice_of(text, reason or None)]})
         finally:
             self._batch.abort(request)
-        if with_usage:
+        if body.wants_usage:
             yield _event({**head, "choices": [], "usage": _usage(request)})
         yield "data: [DONE]\n\n"
 
@@ -158,28 +126,37 @@ async def _ok(_: HttpRequest) -> Response:
     return Response()
 
 
+async def _not_found(_: HttpRequest, error: Exception) -> Response:
+    """No such path, or not with this method."""
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"detail": error.detail}, status_code=error.status_code)
+
+
 async def _version(_: HttpRequest) -> Response:
     return JSONResponse({"version": VERSION})
 
 
-def _completion_prompt(body: Mapping[str, Any]) -> str:
-    prompt = body["prompt"]
-    if not isinstance(prompt, str):
-        raise RefusedError(400, "the simulated engine takes one prompt, as text")
-    return prompt
+def _object(*, is_chat: bool, is_streamed: bool) -> str:
+    if not is_chat:
+        return "text_completion"
+    return "chat.completion.chunk" if is_streamed else "chat.completion"
 
 
-def _chat_prompt(body: Mapping[str, Any]) -> str:
-    return "".join(str(message["content"]) for message in body["messages"])
-
-
-def _completion_choice(text: str, reason: str | None, *, is_delta: bool) -> Json:  # noqa: ARG001  shape of its pair
+def _choice(text: str, reason: str | None) -> Json:
     return {"index": 0, "text": text, "logprobs": None, "finish_reason": reason}
 
 
-def _chat_choice(text: str, reason: str | None, *, is_delta: bool) -> Json:
-    message = {"content": text} if is_delta else {"role": "assistant", "content": text}
-    return {"index": 0, "delta" if is_delta else "message": message, "logprobs": None, "finish_reason": reason}
+def _chat_choice(text: str, reason: str | None) -> Json:
+    message = {"role": "assistant", "content": text}
+    return {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
+
+
+def _chat_delta(text: str, reason: str | None) -> Json:
+    return {"index": 0, "delta": {"content": text}, "logprobs": None, "finish_reason": reason}
+
+
+def _announcement() -> Json:
+    return {"index": 0, "delta": {"role": "assistant", "content": ""}, "logprobs": None, "finish_reason": None}
 
 
 def _text(request: Request, tokens: int) -> str:
@@ -193,10 +170,6 @@ def _usage(request: Request) -> Json:
         "completion_tokens": request.generated_tokens,
         "total_tokens": request.used_tokens,
     }
-
-
-def _wants_usage(body: Mapping[str, Any]) -> bool:
-    return bool((body.get("stream_options") or {}).get("include_usage"))
 
 
 def _event(body: Json) -> str:

@@ -25,7 +25,7 @@ from specdecode.lookup.find import Sources
 from specdecode.sweep.journal import BASELINE, MAIN, Head, Journal, Writer
 from specdecode.sweep.options import Grid, amount_of
 from specdecode.sweep.prompts import Api
-from specdecode.sweep.report import document, report_of
+from specdecode.sweep.report import Report, document, report_of
 from specdecode.sweep.run import Run
 from specdecode.sweep.targets import (
     Known,
@@ -191,18 +191,26 @@ def _finish(console: Console, journal: Journal, job: Job, directory: Path, manne
     notes = [f"{cell_text(*key)}: {note}" for key, cell in journal.cells.items() for note in cell.notes]
     body = {**document(report), "isComplete": _is_complete(journal, job), "notes": [*job.remarks, *notes]}
     text = json.dumps(body, indent=2, allow_nan=False)
-    (directory / REPORT_NAME).write_text(f"{text}\n", encoding="utf-8")
     if manner.output is Output.JSON:
         typer.echo(text)
     else:
         print_report(Console(), report)
         for note in notes:
             typer.echo(f"note: {note}")
-    if manner.pictures:
-        from specdecode.sweep.picture import write_pictures  # noqa: PLC0415 - needs an optional extra
+    try:
+        (directory / REPORT_NAME).write_text(f"{text}\n", encoding="utf-8")
+        if manner.pictures:
+            _draw(console, report, directory)
+    except OSError as error:
+        problem = Problem("--output-directory", str(directory), f"cannot be written: {error.strerror or error}")
+        complain("the report was printed and could not be kept", (problem,))
 
-        for path in write_pictures(report, directory):
-            console.print(f"drawn: {escape(str(path))}")
+
+def _draw(console: Console, report: Report, directory: Path) -> None:
+    from specdecode.sweep.picture import write_pictures  # noqa: PLC0415 - needs an optional extra
+
+    for path in write_pictures(report, directory):
+        console.print(f"drawn: {escape(str(path))}")
 
 
 def _is_complete(journal: Journal, job: Job) -> bool:

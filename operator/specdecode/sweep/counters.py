@@ -44,6 +44,10 @@ class Counters:
     draft_tokens: float = 0.0
     accepted_tokens: float = 0.0
     accepted_at: tuple[float, ...] = ()
+    tpot_seconds: float = 0.0
+    """Of all requests, as the engine clocked them: the sum of their times per output token."""
+    tpot_requests: float = 0.0
+    """How many these are; 0: it does not say."""
 
     @property
     def num_speculative_tokens(self) -> int:
@@ -64,7 +68,8 @@ def _samples(text: str, wanted: frozenset[str]) -> Iterator[tuple[str, dict[str,
 def read_counters(text: str, names: MetricNames) -> Counters | None:
     """The counters of a page; None when it is no text of Prometheus."""
     created = f"{names.finished_requests.removesuffix('_total')}_created"
-    wanted = frozenset(filter(None, (*vars(names).values(), created)))
+    tpot_sum, tpot_count = f"{names.tpot}_sum", f"{names.tpot}_count"
+    wanted = frozenset(filter(None, (*vars(names).values(), created, tpot_sum, tpot_count)))
     sums: dict[str, float] = {}
     began: list[float] = []
     positions: dict[int, float] = {}
@@ -89,6 +94,8 @@ def read_counters(text: str, names: MetricNames) -> Counters | None:
         draft_tokens=sums.get(names.draft_tokens, 0.0),
         accepted_tokens=sums.get(names.accepted_tokens, 0.0),
         accepted_at=tuple(positions.get(position, 0.0) for position in range(max(positions, default=-1) + 1)),
+        tpot_seconds=sums.get(tpot_sum, 0.0),
+        tpot_requests=sums.get(tpot_count, 0.0),
     )
 
 
@@ -145,3 +152,27 @@ def remarks(before: Counters, after: Counters, *, sent: int, answered: int) -> t
     if before.running > 0:
         found.append(f"other traffic: {before.running:.0f} requests were in the engine before the first was sent")
     return tuple(found)
+
+
+_ANOTHER_TPOT = 1.25
+"""Factor between two means beyond which the difference is no noise."""
+_SHORTEST_SECONDS = 0.0005
+"""Means that differ by less agree, whatever their ratio."""
+
+
+def remark_on_bursts(before: Counters, after: Counters, tpot_seconds: float) -> tuple[str, ...]:
+    """Whether answers came here as the engine gave them: their mean time per output token here, against the engine's.
+
+    The engine clocks tokens where it makes them. A server or a client short of processor time, or a proxy that
+    buffers, hands several on at once; the time per output token then means nothing.
+    """
+    requests = after.tpot_requests - before.tpot_requests
+    if fell(before, after) or requests <= 0:
+        return ()
+    engine = (after.tpot_seconds - before.tpot_seconds) / requests
+    low, high = sorted((engine, tpot_seconds))
+    if high - low < _SHORTEST_SECONDS or high < _ANOTHER_TPOT * low:
+        return ()
+    seen = f"{1000 * tpot_seconds:.2f} ms per output token here, {1000 * engine:.2f} ms in the engine"
+    why = "a busy machine or a proxy that buffers: do not trust the times of this cell"
+    return (f"answers did not come as the engine gave them: {seen}; {why}",)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from specdecode.sweep.counters import Counters, fell, finished_between, gained, remarks
+from specdecode.sweep.counters import Counters, fell, finished_between, gained, remark_on_bursts, remarks
 from specdecode.sweep.endpoint import Endpoint, Reply
 from specdecode.sweep.options import Grid
 from specdecode.sweep.prompts import Question, Sampling, questions, request_of
@@ -121,7 +121,11 @@ class CellRun:
             await asyncio.sleep(_POLL_SECONDS)
             after = await self.endpoint.counters() or after
         self.drafted = gained(before, after)
-        self.notes += remarks(before, after, sent=len(self.answers), answered=answered)
+        doubts = remarks(before, after, sent=len(self.answers), answered=answered)
+        tpots = [answer.tpot_seconds for answer in self.answers if not answer.error and answer.output_tokens > 1]
+        if tpots and not doubts:
+            doubts = remark_on_bursts(before, after, sum(tpots) / len(tpots))
+        self.notes += doubts
 
 
 def _is_behind(before: Counters, after: Counters, answered: int) -> bool:
