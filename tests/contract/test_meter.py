@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from builders import resource
+from contract.served import one_at_a_time
 from prometheus_client.parser import text_string_to_metric_families
 
 from rehearsal.processes import Process, free_ports
@@ -180,7 +181,9 @@ async def serve_and_ask(engine: Engine, folder: Path) -> Answers:
 
 @pytest.fixture(scope="module")
 def answers(engine_environment: EngineEnvironment, tmp_path_factory: pytest.TempPathFactory) -> Answers:
-    return asyncio.run(serve_and_ask(engine_environment.running, tmp_path_factory.mktemp("meter")))
+    engine = engine_environment.running
+    with one_at_a_time(engine):
+        return asyncio.run(serve_and_ask(engine, tmp_path_factory.mktemp("meter")))
 
 
 @pytest.mark.parametrize(
