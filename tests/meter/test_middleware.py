@@ -327,3 +327,9 @@ def test_however_an_answer_is_cut_it_is_measured(length: int, cuts: list[int]) -
     metered = Metered(serving(*chunked(answer("x" * length), cuts)))
     metered.ask(asking(temperature=0))
     assert metered.counted() == {"0": (1, 0.5)}
+
+
+def test_of_a_long_stream_only_the_end_is_kept_and_measured() -> None:
+    metered = Metered(serving(*[b"data: " + b"x" * 1000 + b"\n\n"] * 100, *events()))
+    metered.ask(asking(temperature=0))
+    assert metered.counted() == {"0": (1, 0.5)}

@@ -115,8 +115,8 @@ async def test_an_answer(path: str, body: dict[str, Any]) -> None:
     assert not reply.error
     assert (reply.prompt_tokens, reply.output_tokens) == (7, 4)
     announced = 0.05 if "chat" in path else 0.0
-    assert announced + 0.03 <= reply.ttft_seconds < announced + 0.06 + 0.2, "who speaks is no token"
-    assert reply.e2e_seconds - reply.ttft_seconds >= 3 * 0.03
+    assert announced + 0.03 <= reply.ttft_seconds < reply.e2e_seconds, "who speaks is no token"
+    assert reply.e2e_seconds >= announced + 4 * 0.03
 
 
 @pytest.mark.parametrize(

@@ -9,20 +9,19 @@ import pytest
 
 from specdecode.api.resource import Problem
 from specdecode.sweep.journal import BASELINE, MAIN, NAME, Head, Side, Writer, other_run, read_baseline
-from specdecode.sweep.load import Noted
-from specdecode.sweep.types import Answer, Cell, Drafted, Sweep
+from specdecode.sweep.types import Answer, Cell, Drafted, Measured, Sweep
 
 CELL = Cell("Draft", 3, "code", 0.4, 4)
 OFF_CELL = Cell("Off", 0, "code", 0.4, 4)
 ANSWER = Answer(prompt=2, seed=5, started_at=1e9, ttft_seconds=0.1, e2e_seconds=1.0, prompt_tokens=7, output_tokens=9)
 FAILED = Answer(prompt=3, seed=6, started_at=1e9 + 1, error="HTTP 500: out of memory")
-MEASURED = Noted(
+MEASURED = Measured(
     CELL, 2.5, (ANSWER, FAILED), Drafted(10.0, 30.0, 12.0, (8.0, 4.0, 0.0)), is_whole=True, notes=("other traffic",)
 )
 HEAD = Head({"requests": "2"}, {MAIN: Side("http://engine", "m", "0.32.0")}, 1e9)
 
 
-def kept(directory: Path, *cells: tuple[str, Noted], head: Head = HEAD) -> None:
+def kept(directory: Path, *cells: tuple[str, Measured], head: Head = HEAD) -> None:
     with Writer(directory) as writer:
         assert writer.open(head) is None
         for role, measured in cells:
@@ -36,7 +35,7 @@ def reopened(directory: Path, head: Head = HEAD) -> Writer:
     return writer
 
 
-def same(one: Noted, other: Noted) -> bool:
+def same(one: Measured, other: Measured) -> bool:
     """As text: NaN is not equal to itself."""
     return repr(one) == repr(other)
 
@@ -158,7 +157,7 @@ def test_the_baseline_of_a_saved_run_are_its_cells_without_speculation(tmp_path:
         pytest.param(((MAIN, MEASURED),), "no cell without speculation", id="a run that only speculates"),
     ],
 )
-def test_what_is_no_baseline(tmp_path: Path, cells: tuple[tuple[str, Noted], ...] | None, sentence: str) -> None:
+def test_what_is_no_baseline(tmp_path: Path, cells: tuple[tuple[str, Measured], ...] | None, sentence: str) -> None:
     if cells is not None:
         kept(tmp_path, *cells)
     found = read_baseline("--baseline", tmp_path)

@@ -12,11 +12,11 @@ from sweep.moody_engine import Engine, Mood, moody_engine
 
 from specdecode.sweep.endpoint import Endpoint, Identity
 from specdecode.sweep.journal import BASELINE, MAIN, Head, Journal, Side, Writer
-from specdecode.sweep.load import INTERRUPTED, CellRun, EndedError, Noted
+from specdecode.sweep.load import INTERRUPTED, CellRun, EndedError
 from specdecode.sweep.options import Grid
 from specdecode.sweep.prompts import Kind, Prompt
 from specdecode.sweep.run import Run, Subject
-from specdecode.sweep.types import Cell
+from specdecode.sweep.types import Cell, Measured
 
 GRID = Grid(
     kinds=(Kind("code", tuple(Prompt(f"prompt {number}") for number in range(5))),),
@@ -38,7 +38,7 @@ async def cell_run(engine: Engine, cell: Cell = CELL, grid: Grid = GRID) -> Asyn
         yield CellRun(endpoint, cell, grid, "m", salt="s")
 
 
-async def measured(engine: Engine, cell: Cell = CELL, grid: Grid = GRID) -> Noted:
+async def measured(engine: Engine, cell: Cell = CELL, grid: Grid = GRID) -> Measured:
     async with cell_run(engine, cell, grid) as run:
         await run.measure()
     return run.measured()

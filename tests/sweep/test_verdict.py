@@ -136,6 +136,23 @@ def test_with_neither_a_baseline_nor_counters_nothing_is_known() -> None:
     assert "measure a baseline" in found.sentence
 
 
+@pytest.mark.parametrize(
+    ("on_is_doubtful", "off_is_doubtful", "says"),
+    [
+        pytest.param(True, False, "something disturbed this cell", id="answers came in bursts"),
+        pytest.param(False, True, "something disturbed the cell without speculation", id="the baseline was disturbed"),
+    ],
+)
+def test_a_disturbed_cell_is_not_judged(*, on_is_doubtful: bool, off_is_doubtful: bool, says: str) -> None:
+    on, plain = pair(cell(), on_ms=10, off_ms=20)
+    on, plain = replace(on, is_doubtful=on_is_doubtful), replace(plain, is_doubtful=off_is_doubtful)
+    (found,) = report_of(sweep(on), sweep(plain)).cells
+    assert found.comparison is None
+    assert found.verdict is not None
+    assert (found.verdict.word, found.verdict.requests_needed) == (Word.MEASURE, 0)
+    assert says in found.verdict.sentence
+
+
 def test_what_does_not_speculate_is_not_judged() -> None:
     assert report_of(sweep(measured(off(cell()), steady(0.02))), None).cells[0].verdict is None
 

@@ -8,9 +8,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from specdecode.sweep.journal import BASELINE
-from specdecode.sweep.load import Noted
 from specdecode.sweep.run import Watcher
-from specdecode.sweep.types import Cell
+from specdecode.sweep.types import Cell, Measured
 
 
 def cell_text(role: str, cell: Cell) -> str:
@@ -20,7 +19,7 @@ def cell_text(role: str, cell: Cell) -> str:
     return f"{prefix}{cell.mode}{tokens}, {cell.kind}, temperature {cell.temperature:g}, {cell.concurrency} at once"
 
 
-def measured_text(role: str, measured: Noted) -> str:
+def measured_text(role: str, measured: Measured) -> str:
     """What came out of a cell, on one line."""
     failed = len(measured.answers) - len(measured.answered)
     parts = [f"{len(measured.answered)} answers in {measured.seconds:.1f} s"]
@@ -65,7 +64,7 @@ class Shown:
         """One more request is done."""
         self._progress.advance(self._task)
 
-    def ended(self, role: str, measured: Noted) -> None:
+    def ended(self, role: str, measured: Measured) -> None:
         """A cell is whole."""
         self._done += 1
         if not self.console.is_terminal:

@@ -15,9 +15,8 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from specdecode.api.resource import Problem
-from specdecode.sweep.load import Noted
 from specdecode.sweep.options import OFF
-from specdecode.sweep.types import Answer, Cell, Drafted, Sweep
+from specdecode.sweep.types import Answer, Cell, Drafted, Measured, Sweep
 
 FIELD = "--output-directory"
 NAME = "cells.jsonl"
@@ -51,7 +50,7 @@ class Journal:
     """Everything a run has so far."""
 
     head: Head
-    cells: Mapping[tuple[str, Cell], Noted] = field(default_factory=dict)
+    cells: Mapping[tuple[str, Cell], Measured] = field(default_factory=dict)
     """By role and cell, the newest of each."""
 
     def has(self, role: str, cell: Cell) -> bool:
@@ -59,7 +58,7 @@ class Journal:
         found = self.cells.get((role, cell))
         return found is not None and found.is_whole
 
-    def with_cell(self, role: str, measured: Noted) -> "Journal":
+    def with_cell(self, role: str, measured: Measured) -> "Journal":
         """With one more cell, or a better one."""
         return replace(self, cells={**self.cells, (role, measured.cell): measured})
 
@@ -89,13 +88,14 @@ def head_line(head: Head) -> str:
     return json.dumps({"format": FORMAT, **asdict(head)})
 
 
-def cell_line(role: str, measured: Noted) -> str:
+def cell_line(role: str, measured: Measured) -> str:
     """The line of a cell."""
     body = {
         "role": role,
         "cell": asdict(measured.cell),
         "seconds": measured.seconds,
         "isWhole": measured.is_whole,
+        "isDoubtful": measured.is_doubtful,
         "notes": measured.notes,
         "drafted": None if measured.drafted is None else asdict(measured.drafted),
         "answers": [_answer_line(answer) for answer in measured.answers],
@@ -108,14 +108,15 @@ def _read_answer(line: Mapping[str, Any]) -> Answer:
     return Answer(**{**line, **times})
 
 
-def _read_cell(line: Mapping[str, Any]) -> tuple[str, Noted]:
+def _read_cell(line: Mapping[str, Any]) -> tuple[str, Measured]:
     drafted = line["drafted"]
-    return line["role"], Noted(
+    return line["role"], Measured(
         cell=Cell(**line["cell"]),
         seconds=line["seconds"],
         answers=tuple(map(_read_answer, line["answers"])),
         drafted=None if drafted is None else Drafted(**{**drafted, "accepted_at": tuple(drafted["accepted_at"])}),
         is_whole=line["isWhole"],
+        is_doubtful=line["isDoubtful"],
         notes=tuple(line["notes"]),
     )
 
@@ -230,7 +231,7 @@ class Writer:
             self._file.truncate(sum(len(line.encode()) + 1 for line in lines))
         return refusal
 
-    def add(self, role: str, measured: Noted) -> None:
+    def add(self, role: str, measured: Measured) -> None:
         """Keep a cell. One without an answer says nothing."""
         if measured.answers:
             self.journal = self.journal.with_cell(role, measured)

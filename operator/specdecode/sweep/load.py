@@ -20,14 +20,6 @@ _POLL_SECONDS = 0.1
 INTERRUPTED = "ended before its last request"
 
 
-@dataclass(frozen=True)
-class Noted(Measured):
-    """A cell with what must be known to believe it."""
-
-    notes: tuple[str, ...] = ()
-    """One sentence each."""
-
-
 class EndedError(Exception):
     """Nothing more can be measured at this endpoint; the message says why."""
 
@@ -46,6 +38,7 @@ class CellRun:
     answers: list[Answer] = field(default_factory=list)
     drafted: Drafted | None = None
     notes: tuple[str, ...] = ()
+    is_doubtful: bool = False
     is_whole: bool = False
 
     async def measure(self) -> None:
@@ -64,16 +57,17 @@ class CellRun:
             raise EndedError(f"every request failed; {self.answers[0].error}")
         self.is_whole = True
 
-    def measured(self) -> Noted:
+    def measured(self) -> Measured:
         """What there is by now."""
         ends = [answer.started_at + answer.e2e_seconds for answer in self.answers if not answer.error]
         began = min((answer.started_at for answer in self.answers), default=0.0)
-        return Noted(
+        return Measured(
             cell=self.cell,
             seconds=max(ends, default=began) - began,
             answers=tuple(sorted(self.answers, key=lambda answer: answer.started_at)),
             drafted=self.drafted,
             is_whole=self.is_whole,
+            is_doubtful=self.is_doubtful,
             notes=self.notes if self.is_whole else (*self.notes, INTERRUPTED),
         )
 
@@ -126,6 +120,7 @@ class CellRun:
         if tpots and not doubts:
             doubts = remark_on_bursts(before, after, sum(tpots) / len(tpots))
         self.notes += doubts
+        self.is_doubtful = bool(doubts)
 
 
 def _is_behind(before: Counters, after: Counters, answered: int) -> bool:

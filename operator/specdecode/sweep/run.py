@@ -9,9 +9,9 @@ from specdecode.engine.version import EngineVersion
 from specdecode.sweep.counters import version_of
 from specdecode.sweep.endpoint import Endpoint, Identity
 from specdecode.sweep.journal import Writer
-from specdecode.sweep.load import CellRun, EndedError, Noted
+from specdecode.sweep.load import CellRun, EndedError
 from specdecode.sweep.options import Grid
-from specdecode.sweep.types import Cell
+from specdecode.sweep.types import Cell, Measured
 
 _SALTED_SINCE = EngineVersion(0, 10)
 """First release without the first generation, which refused the parameter `cache_salt`."""
@@ -39,7 +39,7 @@ class Watcher:
     began: Callable[[str, Cell], None] = lambda _role, _cell: None
     advanced: Callable[[], None] = lambda: None
     """One request is done."""
-    ended: Callable[[str, Noted], None] = lambda _role, _measured: None
+    ended: Callable[[str, Measured], None] = lambda _role, _measured: None
 
 
 @dataclass

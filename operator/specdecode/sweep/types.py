@@ -77,6 +77,10 @@ class Measured:
     drafted: Drafted | None = None
     """None: the endpoint does not say, or does not speculate."""
     is_whole: bool = True
+    is_doubtful: bool = False
+    """Something disturbed it: other traffic, a restart, answers that came in bursts. Its notes say what."""
+    notes: tuple[str, ...] = ()
+    """What must be known to believe it, one sentence each."""
 
     @property
     def answered(self) -> tuple[Answer, ...]:

@@ -196,5 +196,10 @@ def judged(measured: Measured, baselines: Mapping[Place, Measured]) -> Judged:
     if not speculates(measured):
         return Judged(measured, statistics)
     off = baselines.get(place_of(measured.cell))
+    doubtful = [cell for cell in (measured, off) if cell is not None and cell.is_doubtful]
+    if doubtful:
+        which = "this cell" if measured in doubtful else "the cell without speculation"
+        sentence = f"something disturbed {which}, its notes say what; measure it again"
+        return Judged(measured, statistics, None, Verdict(Word.MEASURE, Basis.NOTHING, sentence))
     comparison = None if off is None else compare(measured, off)
     return Judged(measured, statistics, comparison, _verdict(measured, statistics, comparison))
