@@ -229,6 +229,8 @@ def test_who_is_interrupted_keeps_what_there_is_and_goes_on(tmp_path: Path, numb
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # A job in the background ignores Ctrl-C, and what it starts does as well.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
         engine.wait_for(4 + 3)
         process.send_signal(number)
