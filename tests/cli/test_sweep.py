@@ -220,17 +220,17 @@ def test_without_somebody_to_ask_it_sends_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_who_is_interrupted_keeps_what_there_is_and_goes_on(tmp_path: Path, number: signal.Signals) -> None:
+    # A job in the background ignores Ctrl-C, and so does what it starts.
+    hears = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     program = "import typer; from specdecode.cli.sweep import sweep; app = typer.Typer(); app.command()(sweep); app()"
     with moody_engine(Mood(token_seconds=0.05)) as engine:
         words = [engine.url, *FEW, "--output-directory", str(tmp_path)]
         process = subprocess.Popen(
-            [sys.executable, "-c", program, *words],
+            [sys.executable, "-c", f"{hears}; {program}", *words],
             env={**os.environ, "PYTHONPATH": str(ROOT / "operator")},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            # A job in the background ignores Ctrl-C, and what it starts does as well.
-            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
         engine.wait_for(4 + 3)
         process.send_signal(number)
