@@ -30,6 +30,14 @@ class Settings(BaseSettings):
     """File with a bearer token, read again for every tick so that it may rotate."""
     prometheus_ca_file: Path | None = None
     """CA bundle for the Prometheus URL; the system's when omitted."""
+    prometheus_username: str = ""
+    """User for basic authentication; empty: none. A token and a user exclude each other."""
+    prometheus_password_file: Path | None = None
+    """File with that user's password, read again for every tick."""
+    prometheus_client_certificate_file: Path | None = None
+    """Client certificate for the Prometheus URL, PEM, with its key in the file below."""
+    prometheus_client_key_file: Path | None = None
+    """Key of the client certificate, PEM."""
     scrape_interval_seconds: Seconds = 15
     """How often Prometheus scrapes the engines. Windows and staleness follow from it."""
     evaluation_interval_seconds: Seconds = 15
@@ -44,6 +52,14 @@ class Settings(BaseSettings):
     """Where /metrics, /healthz and /readyz are served."""
     listen_port: Annotated[int, Field(ge=0, le=65_535)] = 8080
     """Port of /metrics, /healthz and /readyz; 0 takes a free one."""
+    leader_election: bool = False
+    """Whether replicas agree by a Lease on the one that works. Needed as soon as more than one runs."""
+    lease_name: str = "specdecode-operator"
+    """Name of that Lease."""
+    lease_namespace: str = ""
+    """Its namespace; empty: the operator's own."""
+    identity: str = ""
+    """What this process is called in the Lease; empty: its host name, which is a pod's name."""
     pod_monitor: bool = False
     """Also apply a PodMonitor per deployment (needs the Prometheus operator's CRDs)."""
     hub: bool = False

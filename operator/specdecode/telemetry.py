@@ -76,6 +76,7 @@ class Metrics:
         )
         self.writes = Counter("specdecode_writes", "Write requests by kind.", ["kind"], registry=self.registry)
         self.resources = Gauge("specdecode_resources", "Resources looked after.", registry=self.registry)
+        self.leader = Gauge("specdecode_leader", "1 in the process that works.", registry=self.registry)
         self.watch_lag = Gauge(
             "specdecode_watch_lag_seconds", "How long the watch has been behind the list.", registry=self.registry
         )
