@@ -6,6 +6,8 @@ itself. At temperature 0 that is how often both have the same favourite, which o
 decides; at temperature 1 it is the favourite's own probability, which the sharpness of the lm_head decides. So the two
 were set one by one: a difference of 0.02 accepts 74 % (0.05 accepted 48, 0.03 accepted 66), and a sharpness of 4 leaves
 2 to 12 % at temperature 1, from run to run. Measured with three tokens a draft and prompts that vary.
+
+The meter runs in the engine's pod and tells the two apart, request by request.
 """
 
 from rehearsal.stage import Stage
@@ -37,12 +39,25 @@ async def _accepted_percent(stage: Stage, seconds: int) -> float:
     return round(float(found[0]["value"][1]), 1)
 
 
+async def _metered_percent(stage: Stage) -> dict[str, float]:
+    """What the meter in the pod has measured: mean acceptance of the requests, by range of temperature.
+
+    Of engines that are gone as well, for as long as Prometheus looks back here.
+    """
+    name = "specdecode:request_acceptance_rate"
+    sums = (f"sum by (temperature_bucket) (last_over_time({name}_{part}[10m]))" for part in ("sum", "count"))
+    found = await stage.prometheus.query("100 * " + " / ".join(sums))
+    return {each["metric"]["temperature_bucket"]: round(float(each["value"][1]), 1) for each in found}
+
+
 async def play(stage: Stage) -> None:
     """Healthy at temperature 0, then temperature 1; nothing else changes."""
-    body = manifest(stage)
+    body = manifest(stage, guard={"window": f"{WINDOW_SECONDS}s", "meter": True})
     await serve(stage, body, mode="Draft", concurrency=CONCURRENCY, within=START_WITHIN_SECONDS)
     await healthy_for_a_window(stage)
     before = await _accepted_percent(stage, WINDOW_SECONDS)
+    metered = await _metered_percent(stage)
+    await stage.check(f"the meter saw one temperature only: {metered}", len(metered) == 1)
     stage.say(f"production moves to temperature 1; at 0 it accepted {before} %")
     stage.traffic.temperature = 1.0
     seconds = await stage.expect("Off is applied", applied_mode_is(stage, "Off"), within=OFF_WITHIN_SECONDS)
@@ -63,6 +78,9 @@ async def play(stage: Stage) -> None:
 
     await stage.expect(f"{SERVE_ON_REQUESTS} more requests are answered", served_on, within=60)
     await stage.check("no request failed", stage.traffic.failed == 0)
+    metered = await _metered_percent(stage)
+    await stage.check(f"the meter told the two apart: {metered}", max(metered.values()) > 3 * min(metered.values()))
+    stage.keep(metered_percent_by_temperature=metered)
     stage.keep(requests=stage.traffic.ok, failed=stage.traffic.failed, retried=stage.traffic.retried)
 
 
