@@ -12,7 +12,7 @@ from queue import SimpleQueue
 import httpx
 import pytest
 
-from rehearsal.binaries.artefacts import ARTEFACTS, ETCD, KUBECTL, KUBERNETES, PROMETHEUS, Artefact
+from rehearsal.binaries.artefacts import ARTEFACTS, ETCD, HELM, KUBECTL, KUBERNETES, PROMETHEUS, Artefact
 from rehearsal.binaries.cache import cache_folder, cached, locked
 from rehearsal.binaries.installed import installed
 from rehearsal.binaries.resolve import Binaries, BinariesError, Machine, provide, resolve
@@ -26,6 +26,7 @@ _VERSIONS = {
     "kubectl": "Client Version: v1.32.4-dispatcher\nKustomize Version: v5.5.0",
     "prometheus": "prometheus, version 3.2.1 (branch: HEAD)\n  go version: go1.23.6",
     "promtool": "promtool, version 3.2.1 (branch: HEAD)",
+    "helm": 'version.BuildInfo{Version:"v4.3.1", GitCommit:"", GitTreeState:"", GoVersion:"go1.26.8"}',
 }
 
 
@@ -76,6 +77,7 @@ def _no_one(_: str) -> None:
             id="the folder of envtest has only an API server: no part of a set is taken",
         ),
         pytest.param(KUBECTL, {}, None, id="a kubectl that is a dispatcher counts by the version it reports"),
+        pytest.param(HELM, {"helm": 'version.BuildInfo{Version:"v3.19.0"}'}, "is 3.19", id="Helm 3 is too old"),
         pytest.param(PROMETHEUS, {}, None, id="the program's version counts, not that of its Go"),
         pytest.param(PROMETHEUS, {"prometheus": "prometheus, version 2.53.0"}, "is 2.53", id="Prometheus 2 is too old"),
         pytest.param(

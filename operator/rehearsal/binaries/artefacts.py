@@ -12,6 +12,7 @@ from types import MappingProxyType
 _KUBERNETES = "v1.37.2"
 _ETCD = "v3.7.3"
 _PROMETHEUS = "3.16.0"
+_HELM = "v4.3.1"
 
 MINIMUM_GO = (1, 26)
 MODULES = Path(__file__).parent / "modules"
@@ -141,4 +142,26 @@ PROMETHEUS = Artefact(
     ),
 )
 
-ARTEFACTS = (ETCD, KUBERNETES, KUBECTL, PROMETHEUS)
+HELM = Artefact(
+    title=f"Helm {_HELM}",
+    folder=f"helm-{_HELM}",
+    programs=("helm",),
+    # Helm 4 validates and applies on the server's side; the chart is tested with it.
+    minimum=(4, 0),
+    release=(
+        ReleaseFile(
+            f"https://get.helm.sh/helm-{_HELM}-linux-{{arch}}.tar.gz",
+            f"https://get.helm.sh/helm-{_HELM}-linux-{{arch}}.tar.gz.sha256sum",
+            MappingProxyType({"helm": "linux-{arch}/helm"}),
+        ),
+    ),
+    build=GoBuild(
+        "helm",
+        MappingProxyType({"helm": "helm.sh/helm/v4/cmd/helm"}),
+        f"-s -w -X helm.sh/helm/v4/internal/version.version={_HELM}",
+        minutes=2,
+    ),
+    version_arguments=("version",),
+)
+
+ARTEFACTS = (ETCD, KUBERNETES, KUBECTL, PROMETHEUS, HELM)

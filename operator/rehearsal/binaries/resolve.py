@@ -34,6 +34,7 @@ class Binaries:
     kubectl: Path
     prometheus: Path
     promtool: Path
+    helm: Path
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,95 @@
+{{- define "specdecode.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{/* Release and chart, once where one contains the other. 45 characters: suffixes follow. */}}
+{{- define "specdecode.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 45 | trimSuffix "-" }}
+{{- else if contains (include "specdecode.name" .) .Release.Name }}
+{{- .Release.Name | trunc 45 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name (include "specdecode.name" .) | trunc 45 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "specdecode.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "specdecode.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- required "serviceAccount.name must be set where serviceAccount.create is false" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{- define "specdecode.selectorLabels" -}}
+app.kubernetes.io/name: specdecode-operator
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "specdecode.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "specdecode.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/part-of: specdecode-operator
+{{- end }}
+
+{{- define "specdecode.image" -}}
+{{- if .Values.image.digest }}
+{{- printf "%s@%s" .Values.image.repository .Values.image.digest }}
+{{- else }}
+{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) }}
+{{- end }}
+{{- end }}
+
+{{/* What only a person can put right, said before anything is applied. */}}
+{{- define "specdecode.check" -}}
+{{- $p := .Values.prometheus }}
+{{- if and $p.bearerToken.secretName $p.basicAuth.secretName }}
+{{- fail "prometheus.bearerToken.secretName and prometheus.basicAuth.secretName exclude each other; set one of them" }}
+{{- end }}
+{{- if and $p.basicAuth.secretName (not $p.basicAuth.username) }}
+{{- fail "prometheus.basicAuth.username must be set where prometheus.basicAuth.secretName is" }}
+{{- end }}
+{{- if and $p.basicAuth.username (not $p.basicAuth.secretName) }}
+{{- fail "prometheus.basicAuth.secretName must be set where prometheus.basicAuth.username is; no password is taken from values" }}
+{{- end }}
+{{- range .Values.extraEnv }}
+{{- if hasPrefix "SPECDECODE_" .name }}
+{{- fail (printf "extraEnv sets %s, which the chart sets from its values; use the value, or extraArgs" .name) }}
+{{- end }}
+{{- end }}
+{{- if and .Values.monitoring.serviceMonitor.enabled .Values.monitoring.podMonitor.enabled }}
+{{- fail "monitoring.serviceMonitor.enabled and monitoring.podMonitor.enabled would scrape the operator twice; set one of them" }}
+{{- end }}
+{{- end }}
+
+{{/* Exactly the verbs that the operator uses; tests hold it against the API server's audit log. */}}
+{{- define "specdecode.rules" -}}
+- apiGroups: [specdecode.io]
+  resources: [specdecodedeployments]
+  verbs: [get, list, watch]
+- apiGroups: [specdecode.io]
+  resources: [specdecodedeployments/status]
+  verbs: [patch]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create]
+{{- if .Values.podMonitor.enabled }}
+- apiGroups: [monitoring.coreos.com]
+  resources: [podmonitors]
+  verbs: [get, create, patch]
+{{- end }}
+{{- end }}
