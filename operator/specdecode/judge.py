@@ -23,8 +23,9 @@ from specdecode.calibrate import Calibrations, calibrations_for, next_calibratio
 from specdecode.control import ControlArm
 from specdecode.decide.baseline import next_baseline
 from specdecode.decide.breaker import ALONE, Fleet, held
-from specdecode.decide.decide import Situation, decide
+from specdecode.decide.decide import Situation, decide, explain
 from specdecode.decide.decision import Decision, Step
+from specdecode.decide.explain import is_news
 from specdecode.decide.facts import Availability, Cluster, Measurement, PodFact
 from specdecode.decide.settled import is_settled
 from specdecode.drift import covers
@@ -249,9 +250,11 @@ def judge(prepared: Prepared, seen: Seen, now: datetime) -> Outcome:
     visit = replace(
         visit,
         decision=decision,
+        rules=explain(situation) if is_news(old.decision, decision, resource.spec_hash) else (),
         calibration=_calibration(prepared, visit, decision.mode, judged_at) if is_applied else old.calibration,
         is_applied=is_applied,
-        failure=_still_true(seen.failure, wanted),
+        # What was refused once and is there now, put there by somebody else, is no failure any more.
+        failure=None if is_applied else _still_true(seen.failure, wanted),
         baseline=baseline,
         observed=observed_status(prepared.plan, seen.measurement, baseline.off if baseline else None),
         control_problem=arm.problem(prepared.objects[decision.mode]) if decision.mode in prepared.objects else "",

@@ -18,11 +18,13 @@ from specdecode.api.status import (
     ExonerationStatus,
     HistoryEntry,
     ObservedStatus,
+    Rules,
     SpecDecodeDeploymentStatus,
 )
 from specdecode.api.vocabulary import Mode
 from specdecode.decide.breaker import HELD
 from specdecode.decide.decision import Decision, Reason, Step
+from specdecode.decide.explain import next_decision
 from specdecode.decide.facts import Availability, Cluster, Measurement
 from specdecode.decide.latch import CONFIRMED_ACTION, RETRIED_ACTION
 from specdecode.findings import next_findings
@@ -75,6 +77,8 @@ class Visit:
     plan: Plan | None = None
     decision: Decision | None = None
     """None exactly when refused."""
+    rules: Rules = ()
+    """What each rule saw, of a decision that is another than the last one."""
     is_applied: bool = False
     """Whether the owned Deployment of the main arm carries what the decision wants."""
     failure: ApplyFailure | None = None
@@ -383,6 +387,7 @@ def _decided(visit: Visit, decision: Decision) -> dict[str, object]:
         "exoneration": _exoneration(visit, decision),
         "acknowledged_retry": decision.acknowledged_retry or visit.old.acknowledged_retry,
         "history": _history(visit, decision),
+        "decision": next_decision(visit.old.decision, decision, visit.spec_hash or "", visit.rules, visit.now),
         "findings": next_findings(visit.old, decision, visit.spec_hash, visit.control_problem, now=visit.now),
         "baseline": visit.baseline,
         "calibration": visit.calibration,

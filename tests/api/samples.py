@@ -80,6 +80,14 @@ STATUS: dict[str, Any] = {
         },
         "draft": {"key": "d4af7d4af7", "acceptanceRatePercent": "74.2", "draftTokens": 20_000, "at": _AT},
     },
+    "decision": {
+        "at": _AT,
+        "mode": "NGram",
+        "reason": "RolledBack",
+        "message": "a sentence",
+        "specHash": "703283bf22",
+        "rules": [{"rule": "LatencyOverLimit", "outcome": "NotAsked", "saw": "needs one whole window"}],
+    },
     "rollback": {
         "from": "QuantizedDraft",
         "to": "NGram",
@@ -92,6 +100,7 @@ STATUS: dict[str, Any] = {
         "helped": "true",
         "before": _LOAD,
         "after": _LOAD,
+        "rules": [{"rule": "AcceptanceCollapsed", "outcome": "Acts", "saw": "acceptance length 1.04, limit 1.1"}],
     },
     "findings": [{"reason": "AcceptanceFell", "message": "a sentence", "since": _AT}],
     "exoneration": {"specHash": "703283bf22", "reason": "LatencyOverLimit", "at": _AT},

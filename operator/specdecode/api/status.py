@@ -21,6 +21,10 @@ OFF_BAND_LIMIT = 12
 """Loads kept in `baseline.off.bands`."""
 FINDING_LIMIT = 6
 """Entries kept in `findings`."""
+RULE_LIMIT = 20
+"""Rules kept with a decision."""
+SAW_LIMIT = 160
+"""Characters of what a rule saw."""
 
 
 def rfc3339(moment: datetime) -> str:
@@ -269,6 +273,52 @@ class LoadPoint(StatusModel):
     """Requests running at once, per replica."""
 
 
+class RuleOutcome(StrEnum):
+    """What came of one rule."""
+
+    ACTS = "Acts"
+    """It is why the mode was left."""
+    ADVISES = "Advises"
+    """It has something to say and changed nothing."""
+    HOLDS = "Holds"
+    """It looked and found nothing wrong."""
+    NOT_ASKED = "NotAsked"
+    """Too little was known for it."""
+
+
+class RuleStatus(StatusModel):
+    """What one rule of the guard saw when the decision was made."""
+
+    rule: str
+    """CamelCase name of the rule."""
+    outcome: RuleOutcome
+    """What came of it."""
+    saw: Annotated[str, Field(max_length=SAW_LIMIT)]
+    """The facts it looked at, with the numbers and the limit; or what it lacked."""
+
+
+Rules = Annotated[tuple[RuleStatus, ...], Field(max_length=RULE_LIMIT)]
+
+
+class DecisionStatus(StatusModel):
+    """The last decision that was another than the one before it, rule by rule: what `kubectl specdecode explain` shows.
+    Its numbers are those of that moment.
+    """
+
+    at: Timestamp
+    """When it was made."""
+    mode: Mode
+    """What should run."""
+    reason: str
+    """CamelCase: the rule that acted, or what holds, or why nothing was judged."""
+    message: Annotated[str, Field(max_length=1024)] = ""
+    """One sentence with the numbers."""
+    spec_hash: str = ""
+    """The spec it was made for."""
+    rules: Rules = ()
+    """In the order in which they are asked. Empty where nothing was to be judged."""
+
+
 class RollbackStatus(StatusModel):
     """The latch: a decision bound to the spec it was made for."""
 
@@ -294,6 +344,8 @@ class RollbackStatus(StatusModel):
     """Latency before the step."""
     after: LoadPoint | None = None
     """Latency after it."""
+    rules: Rules = ()
+    """What each rule saw when it was decided."""
 
 
 class ExonerationStatus(StatusModel):
@@ -368,8 +420,10 @@ class SpecDecodeDeploymentStatus(StatusModel):
     """The last measurement that mattered."""
     baseline: BaselineStatus | None = None
     """What later judgements are compared with."""
+    decision: DecisionStatus | None = None
+    """The last decision, rule by rule."""
     rollback: RollbackStatus | None = None
-    """The decision in force, if any."""
+    """The step down in force, if any."""
     findings: Annotated[tuple[FindingStatus, ...], Field(max_length=FINDING_LIMIT)] = ()
     """What the guard sees besides, worst first."""
     exoneration: ExonerationStatus | None = None

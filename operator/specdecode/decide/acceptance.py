@@ -19,11 +19,11 @@ from specdecode.decide.wording import count, percent, span
 
 MIN_DRAFTS = 200
 """Fewer drafts may all belong to one odd request."""
-_MIN_FLOOR_TOKENS = 1000
-_MIN_REQUESTS_SEEN = 4
+MIN_FLOOR_TOKENS = 1000
+MIN_REQUESTS_SEEN = 4
 """A healthy chat may loop, and a draft guesses nothing of it: of fewer requests, one may be most of the drafts."""
 
-_DRAFTED = frozenset({Mode.QUANTIZED_DRAFT, Mode.DRAFT})
+DRAFTED = frozenset({Mode.QUANTIZED_DRAFT, Mode.DRAFT})
 """Modes that pay for a draft model. N-gram drafts are free, and a step without a match drafts nothing: it still gains
 at an acceptance length of 1.17 (arXiv 2601.11580, GSM8K)."""
 
@@ -76,7 +76,7 @@ def _newest_drafts(view: View, least_batches: int) -> tuple[Batch, ...]:
         newest.append(batch)
         drafts += batch.drafts
         requests += batch.requests
-        if len(newest) >= least_batches and drafts >= MIN_DRAFTS and requests >= _MIN_REQUESTS_SEEN:
+        if len(newest) >= least_batches and drafts >= MIN_DRAFTS and requests >= MIN_REQUESTS_SEEN:
             return tuple(newest)
     return ()
 
@@ -101,9 +101,15 @@ def _collapsed(view: View) -> tuple[Batch, ...]:
     return last if len(last) == 1 and _has_collapsed(last) else ()
 
 
+def newest_drafts_of(view: View) -> Window | None:
+    """What a collapse is judged on; None while that is too little."""
+    newest = _newest_drafts(view, MIN_BATCHES)
+    return _pooled(newest) if newest else None
+
+
 def acceptance_collapsed(view: View) -> Finding | None:
     """Hardly any draft token is accepted: no drafted method pays then, whatever the load."""
-    if view.mode not in _DRAFTED:
+    if view.mode not in DRAFTED:
         return None
     batches = _collapsed(view)
     if not batches:
@@ -166,7 +172,7 @@ def quantization_drop(view: View) -> Finding | None:
 
 def _is_below_all_window(view: View, floor_percent: float) -> bool:
     slow = view.slow
-    has_enough = slow.drafts >= MIN_DRAFTS and slow.draft_tokens >= _MIN_FLOOR_TOKENS
+    has_enough = slow.drafts >= MIN_DRAFTS and slow.draft_tokens >= MIN_FLOOR_TOKENS
     # The newest part first: where it is healthy, which is nearly always, the rest need not be worked out.
     return (
         has_enough
@@ -212,7 +218,7 @@ def acceptance_under_review(view: View) -> Finding | None:
     acceptance, slow = view.guard.acceptance, view.slow
     rate_percent = 100 * slow.acceptance_rate
     is_between = acceptance.off_below_percent <= rate_percent < acceptance.review_below_percent
-    if view.mode not in _DRAFTED or slow.draft_tokens < _MIN_FLOOR_TOKENS or not is_between:
+    if view.mode not in DRAFTED or slow.draft_tokens < MIN_FLOOR_TOKENS or not is_between:
         return None
     message = (
         f"acceptance rate {percent(slow.acceptance_rate)} over {span(slow.seconds)} lies between "

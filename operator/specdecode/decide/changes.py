@@ -12,7 +12,7 @@ from specdecode.decide.quantiles import quantile_bounds
 from specdecode.decide.situation import View
 from specdecode.decide.wording import percent
 
-_MIN_REQUESTS = 30
+MIN_REQUESTS_PER_TEMPERATURE = 30
 
 
 def _moment(change: Change) -> str:
@@ -81,7 +81,11 @@ def _share_below(bucket: TemperatureBucket, floor: float) -> float:
 
 def _worst_temperature(view: View) -> tuple[TemperatureBucket, float] | None:
     floor = view.guard.acceptance.off_below_percent / 100
-    counted = [bucket for bucket in view.situation.measurement.temperatures if bucket.acceptance.count >= _MIN_REQUESTS]
+    counted = [
+        bucket
+        for bucket in view.situation.measurement.temperatures
+        if bucket.acceptance.count >= MIN_REQUESTS_PER_TEMPERATURE
+    ]
     below = [(bucket, _share_below(bucket, floor)) for bucket in counted]
     # Where half of the requests of a temperature lie under the floor, its median does.
     return max(((bucket, share) for bucket, share in below if share > 1 / 2), key=lambda pair: pair[1], default=None)

@@ -5,17 +5,18 @@ asked mode (pause, force, latch, retry) -> how much may be judged -> did the las
 
 from dataclasses import replace
 
-from specdecode.api.status import RollbackStatus
+from specdecode.api.status import RollbackStatus, Rules
 from specdecode.api.vocabulary import ANNOTATION_RETRY, Action, Mode
 from specdecode.decide.confirm import is_confirmed
 from specdecode.decide.decision import Decision, Finding, Reason, Step
+from specdecode.decide.explain import explained
 from specdecode.decide.latch import ROLLED_BACK_ACTION, Asked, asked_mode, attempts
 from specdecode.decide.rules import findings
 from specdecode.decide.settle import Readiness, readiness
 from specdecode.decide.situation import Situation, Stage, View
 from specdecode.decide.verify import clears_speculation, load_before, verify
 
-__all__ = ["Situation", "decide"]
+__all__ = ["Situation", "decide", "explain"]
 
 
 _WANT_TO_STEP = frozenset(
@@ -108,6 +109,7 @@ def _stepped_down(view: View, kept: Decision, finding: Finding, target: Mode) ->
         spec_hash=situation.resource.spec_hash,
         attempts=attempts(situation),
         before=load_before(view, finding.reason) if is_measured else None,
+        rules=explained(view, finding.reason),
     )
     return replace(kept, mode=target, step=Step.DOWN, reason=finding.reason, message=finding.message, rollback=rollback)
 
@@ -149,3 +151,11 @@ def decide(situation: Situation) -> Decision:
     """What should run now. The same situation gives the same decision, and deciding again after it changes nothing."""
     asked = asked_mode(situation)
     return _judged(situation, asked) if asked.is_judged else _kept(asked)
+
+
+def explain(situation: Situation) -> Rules:
+    """What every rule says of the situation as it is; empty where the mode is not one to be judged."""
+    asked = asked_mode(situation)
+    if not asked.is_judged:
+        return ()
+    return explained(View(situation, asked.mode, readiness(situation, asked.mode).stage))

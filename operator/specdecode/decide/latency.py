@@ -54,7 +54,7 @@ def limits(view: View) -> tuple[Limit, ...]:
     return tuple(Limit(name, histogram, text) for name, histogram, text in every if text is not None)
 
 
-def _has_enough(histogram: Histogram | None) -> bool:
+def has_enough(histogram: Histogram | None) -> bool:
     return histogram is not None and histogram.count >= MIN_REQUESTS
 
 
@@ -132,7 +132,7 @@ def slower_than_baseline(view: View) -> Finding | None:
 def _over(view: View, limit: Limit) -> EvidenceItem | None:
     slow_window = view.slow
     slow: Histogram | None = getattr(slow_window, limit.histogram)
-    if slow is None or not _has_enough(slow):
+    if slow is None or not has_enough(slow):
         return None
     if not all(limit.is_exceeded(window) for window in (slow_window, view.earlier, view.fast)):
         return None
@@ -152,7 +152,7 @@ def latency_over_limit(view: View) -> Finding | None:
     return _blamed(view, Reason.LATENCY_OVER_LIMIT, what, view.lighter, *over, window)
 
 
-def _mixed_bounds(view: View) -> tuple[tuple[float, float], tuple[float, float]] | None:
+def mixed_bounds(view: View) -> tuple[tuple[float, float], tuple[float, float]] | None:
     """P50 and P99 without speculation at this time, or at this load."""
     control = view.situation.measurement.control
     if control is not None and control.availability is Availability.MEASURED:
@@ -163,22 +163,22 @@ def _mixed_bounds(view: View) -> tuple[tuple[float, float], tuple[float, float]]
     return None if median is None or tail is None else (median, tail)
 
 
-def _between(bounds: tuple[float, float]) -> str:
+def between(bounds: tuple[float, float]) -> str:
     low, high = bounds
     return f"over {spoken(low)}" if math.isinf(high) else f"{spoken(low)}..{spoken(high)}"
 
 
 def mixed_traffic(view: View) -> Finding | None:
     """Half of the requests gain and the slowest lose: two kinds of traffic behind one mean."""
-    off, tpot = _mixed_bounds(view), view.slow.tpot
+    off, tpot = mixed_bounds(view), view.slow.tpot
     if view.mode is Mode.OFF or off is None or tpot is None:
         return None
     median, tail = quantile_bounds(tpot, 0.5), quantile_bounds(tpot, 0.99)
     if median[1] > off[0][0] or tail[0] < off[1][1]:
         return None
     message = (
-        f"TPOT P50 is better ({_between(median)} against {_between(off[0])} without speculation) and P99 is worse "
-        f"({_between(tail)} against {_between(off[1])}) over {span(view.slow.seconds)}: two kinds of traffic share "
+        f"TPOT P50 is better ({between(median)} against {between(off[0])} without speculation) and P99 is worse "
+        f"({between(tail)} against {between(off[1])}) over {span(view.slow.seconds)}: two kinds of traffic share "
         "this deployment; serve the requests that accept little (high temperature, chat) from another one"
     )
     return Finding(Reason.MIXED_TRAFFIC, message)
@@ -186,7 +186,7 @@ def mixed_traffic(view: View) -> Finding | None:
 
 def gain_not_confirmed(view: View) -> Finding | None:
     """Nothing shows yet that speculation pays at this load."""
-    if view.mode is Mode.OFF or not _has_enough(view.slow.tpot):
+    if view.mode is Mode.OFF or not has_enough(view.slow.tpot):
         return None
     benefit = view.measured_benefit
     if benefit is None:
