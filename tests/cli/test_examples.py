@@ -12,9 +12,13 @@ EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
 
 def test_there_is_one_example_per_story() -> None:
     assert {path.stem for path in EXAMPLES} >= {
+        "air-gapped",
+        "autoscaled",
         "eagle3",
         "llama-70b-h100",
         "llama-70b-h200",
+        "metered",
+        "mtp",
         "ngram-summaries",
         "recommend-only",
         "strict-latency",

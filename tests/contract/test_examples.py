@@ -11,11 +11,16 @@ from specdecode.api.resource import Rejection, SpecDecodeDeployment, parse
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "examples").rglob("*.yaml"))
+EXAMPLES = [
+    path
+    for path in sorted((Path(__file__).parents[2] / "examples").rglob("*.yaml"))
+    if "\nkind: SpecDecodeDeployment\n" in path.read_text()  # beside them stand resources of Argo CD and Flux
+]
 
 
 def example(path: Path, release: str) -> SpecDecodeDeployment:
-    body = yaml.safe_load(path.read_text())
+    documents = yaml.safe_load_all(path.read_text())
+    body = next(each for each in documents if each["kind"] == "SpecDecodeDeployment")
     body["spec"]["engine"]["image"] = f"vllm/vllm-openai:v{release}"
     body["spec"]["engine"].pop("version", None)
     found = parse(body)
