@@ -54,9 +54,36 @@ app.kubernetes.io/part-of: specdecode-operator
 {{- if and $p.basicAuth.username (not $p.basicAuth.secretName) }}
 {{- fail "prometheus.basicAuth.secretName must be set where prometheus.basicAuth.username is; no password is taken from values" }}
 {{- end }}
+{{- $free := list "SPECDECODE_LISTEN_ADDRESS" "SPECDECODE_RESYNC_INTERVAL_SECONDS" "SPECDECODE_WORKERS" "SPECDECODE_KUBECONFIG" }}
 {{- range .Values.extraEnv }}
-{{- if hasPrefix "SPECDECODE_" .name }}
-{{- fail (printf "extraEnv sets %s, which the chart sets from its values; use the value, or extraArgs" .name) }}
+{{- if and (hasPrefix "SPECDECODE_" .name) (not (has .name $free)) }}
+{{- fail (printf "extraEnv sets %s, which the chart sets from its values, or which is none; extraEnv may set %s" .name (join ", " $free)) }}
+{{- end }}
+{{- end }}
+{{- $values := dict
+    "--prometheus-url" "prometheus.url"
+    "--scrape-interval" "prometheus.scrapeIntervalSeconds"
+    "--evaluation-interval" "evaluationIntervalSeconds"
+    "--namespace" "watch.namespaces"
+    "--pod-monitor" "podMonitor.enabled"
+    "--no-pod-monitor" "podMonitor.enabled"
+    "--hub" "hub.enabled"
+    "--no-hub" "hub.enabled"
+    "--models-directory" "models.claimName"
+    "--log-format" "logFormat"
+}}
+{{- range .Values.extraArgs }}
+{{- if hasPrefix "--listen-port" . }}
+{{- fail (printf "extraArgs has %s: Service, probes and NetworkPolicy go to port 8080; leave it out" .) }}
+{{- end }}
+{{- $value := get $values (splitList "=" . | first) }}
+{{- if $value }}
+{{- fail (printf "extraArgs has %s, which the value %s sets; an option would win over it unseen" . $value) }}
+{{- end }}
+{{- end }}
+{{- range $label, $_ := .Values.podLabels }}
+{{- if hasPrefix "app.kubernetes.io/" $label }}
+{{- fail (printf "podLabels has %s: labels of app.kubernetes.io/ select the operator's pods and its children; use another prefix" $label) }}
 {{- end }}
 {{- end }}
 {{- if and .Values.monitoring.serviceMonitor.enabled .Values.monitoring.podMonitor.enabled }}
@@ -83,7 +110,7 @@ app.kubernetes.io/part-of: specdecode-operator
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [""]
   resources: [events]
   verbs: [create]
