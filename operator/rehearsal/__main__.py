@@ -96,7 +96,14 @@ async def _play(show: _Show, story: Story, narrator: Narrator) -> dict[str, Any]
         await slot.enter_async_context(show.slots)
         narrator.started = time.time()
         narrator.tell("step", f"— {story.summary}")
-        stage = Stage(show.rig, story.name, narrator, gpus=story.gpus, engines=show.engines)
+        stage = Stage(
+            show.rig,
+            story.name,
+            narrator,
+            gpus=story.gpus,
+            engines=show.engines,
+            installs_operator=story.installs_operator,
+        )
         try:
             async with stage:
                 result = await _played(stage, story, show.report)
@@ -117,6 +124,8 @@ async def _played(stage: Stage, story: Story, report: Path) -> Result:
     error = ""
     try:
         await story.play(stage)
+        if not story.installs_operator:
+            await stage.check("the chart's rights sufficed", not stage.forbidden())
     except ExpectationError as failure:
         error = str(failure)
     except Exception as failure:  # noqa: BLE001 - a story that breaks must not end the others
@@ -125,7 +134,7 @@ async def _played(stage: Stage, story: Story, report: Path) -> Result:
     await _picture(stage, story, report, seconds)
     narrator.tell("failed" if error else "held", f"story {'failed' if error else 'passed'} after {seconds:.0f} s")
     if error:
-        narrator.tell("failed", f"{error}\nthe operator's last words:\n{stage.operator.process.log_tail(15)}")
+        narrator.tell("failed", f"{error}\nthe operator's last words:\n{stage.running_operator.log_tail(15)}")
     return Result(story.name, not error, seconds, error)
 
 
@@ -144,8 +153,8 @@ def _show_around(stage: Stage) -> None:
         f"  kubectl -n {stage.namespace} get sdd,deployments,pods\n"
         f"  kubectl -n {stage.namespace} describe sdd chat\n"
         f"  Prometheus   {stage.prometheus.url}\n"
-        f"  operator     {stage.operator.url}/metrics\n"
-        f"  operator log {stage.operator.process.log}\n"
+        f"  operator     {stage.running_operator.url}/metrics\n"
+        f"  operator log {stage.running_operator.log}\n"
         f"  engines      {' '.join(f'http://{address}/metrics' for address in stage.ready_addresses())}\n"
         "Ctrl-C stops everything.\n",
         highlight=False,

@@ -39,15 +39,20 @@ _WITHOUT_CONTROLLERS = (
     "persistentvolume-attach-detach-controller",
 )
 
-# Without a kubelet nobody mounts tokens into pods, so no pod shall wait for its service account; a fresh node shall
-# not carry a not-ready taint that only the node lifecycle controller removes.
-_WITHOUT_ADMISSION = ("ServiceAccount", "TaintNodesByCondition")
+# A fresh node shall not carry a not-ready taint that only the node lifecycle controller removes.
+_WITHOUT_ADMISSION = ("TaintNodesByCondition",)
 
-_AUDIT_POLICY = """\
+READS_AUDITED = ("install-system", "least-privilege", "least-privilege-cluster")
+"""Namespaces whose service accounts have their reads in the audit log, too: what they use can be compared with what
+they may."""
+
+_AUDIT_POLICY = f"""\
 apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 rules:
+- level: Metadata
+  userGroups: [{", ".join(f"system:serviceaccounts:{namespace}" for namespace in READS_AUDITED)}]
 - level: None
   verbs: [get, list, watch]
 - level: Metadata

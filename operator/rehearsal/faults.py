@@ -41,6 +41,10 @@ class FaultProxy:
         """`http://127.0.0.1:<port>`, known once the proxy runs."""
         self.requests = 0
         """Requests that arrived, whatever became of them."""
+        self.token = ""
+        """Who does not bring this bearer token is refused with 401; empty: everybody is welcome."""
+        self.refused = 0
+        """Requests without it."""
         self._mode: Mode = "pass"
         self._upstream = upstream_url.rstrip("/")
         self._closing = asyncio.Event()
@@ -74,6 +78,9 @@ class FaultProxy:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         self.requests += 1
+        if self.token and request.headers.get("Authorization") != f"Bearer {self.token}":
+            self.refused += 1
+            return web.Response(status=401, text="Unauthorized")
         match self._mode:
             case "refuse":
                 return _reset(request)

@@ -2,12 +2,14 @@
 
 It does what a kubelet does as far as the API server, the controllers and the pods' own programs can tell: registers a
 Node with GPUs, starts containers, probes and restarts them, writes their status, and ends them when they are deleted.
-There is no container runtime. Of volumes only ConfigMaps are there, as files below the pod's own root, where values of
-the environment that begin with their mount path lead; a path like HF_HOME leads nowhere. Security contexts and resource
-limits bind nothing (GPUs are counted by the scheduler); a map says which program stands for which image.
+There is no container runtime. Volumes made of ConfigMaps, secrets, tokens and fields of the pod, and empty folders, are
+there as files below the pod's own root, where values of the environment that begin with their mount path lead; a path
+on any other volume leads nowhere. A pod whose service account's token is mounted finds it as a kubeconfig, too, in
+KUBECONFIG. Security contexts and resource limits bind nothing (GPUs are counted by the scheduler); a map says which
+program stands for which image.
 Of the hooks it knows a pre-stop pause, as action or as the command `sleep N`, of the probes `httpGet`; init
-containers, `envFrom` and other sources of variables than literals and secrets are refused in the pod's status, not
-ignored.
+containers, `envFrom` and other sources of variables than literals, secrets and fields are refused in the pod's status,
+not ignored.
 """
 
 import asyncio
@@ -130,6 +132,7 @@ class Node:
             self._programs,
             self._behaviour,
             self._compression,
+            api.server,
         )
         await api.create_node(self._body())
         self._stack.push_async_callback(_removed, api, self.name)

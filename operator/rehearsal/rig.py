@@ -10,6 +10,7 @@ import yaml
 
 from rehearsal.binaries import Binaries, ensure
 from rehearsal.binaries.ways import Say
+from rehearsal.chart import Chart
 from rehearsal.control_plane import ControlPlane
 from specdecode.api.schema import custom_resource_definition
 from specdecode.kube import Kube, connect
@@ -24,6 +25,7 @@ class Rig:
     kube: Kube
     """As administrator: for looking, never for the operator."""
     directory: Path
+    chart: Chart
 
 
 @asynccontextmanager
@@ -34,4 +36,4 @@ async def raised(directory: Path, say: Say) -> AsyncIterator[Rig]:
         await plane.apply(yaml.safe_dump(custom_resource_definition()))
         await plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         async with connect(str(plane.kubeconfig)) as kube:
-            yield Rig(binaries, plane, kube, directory)
+            yield Rig(binaries, plane, kube, directory, Chart(plane, directory / "helm"))

@@ -5,6 +5,7 @@ happens and kept for the report.
 """
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
@@ -14,12 +15,15 @@ from typing import Any, Self
 
 import yaml
 
+from rehearsal.chart import RELEASE, identity
 from rehearsal.engine.behaviour import Behaviour, write_behaviour
 from rehearsal.engines import IMAGE, SIMULATED, Engines
 from rehearsal.faults import FaultProxy
 from rehearsal.narrator import Narrator
 from rehearsal.node import Node, PodView
-from rehearsal.operator_process import SCRAPE_INTERVAL_SECONDS, OperatorProcess
+from rehearsal.operator_pod import IMAGE as OPERATOR_IMAGE
+from rehearsal.operator_pod import PROGRAM as OPERATOR_PROGRAM
+from rehearsal.operator_process import SCRAPE_INTERVAL_SECONDS, OperatorPods, OperatorProcess, RunningOperator
 from rehearsal.prometheus import Prometheus
 from rehearsal.rig import Rig
 from rehearsal.traffic import Traffic
@@ -34,6 +38,7 @@ NAME = "chat"
 """The resource of every story."""
 
 _POLL_SECONDS = 0.3
+_FORBIDDEN = 403
 _MANIFESTS = Path(__file__).parent / "manifests"
 
 Body = dict[str, Any]
@@ -46,13 +51,23 @@ class ExpectationError(Exception):
 class Stage:
     """`async with Stage(rig, "collapse", narrator, gpus=2) as stage`: the name is also the namespace."""
 
-    def __init__(self, rig: Rig, name: str, narrator: Narrator, *, gpus: int, engines: Engines = SIMULATED) -> None:
+    def __init__(
+        self,
+        rig: Rig,
+        name: str,
+        narrator: Narrator,
+        *,
+        gpus: int,
+        engines: Engines = SIMULATED,
+        installs_operator: bool = False,
+    ) -> None:
         self.rig = rig
         self.engines = engines
         self.narrator = narrator
         self.namespace = name
         self.directory = rig.directory / name
         self._gpus = gpus
+        self._installs_operator = installs_operator
         self.behaviour = Behaviour()
         self._behaviour_file = self.directory / "behaviour.json"
         self._stack = AsyncExitStack()
@@ -60,6 +75,10 @@ class Stage:
         self.prometheus: Prometheus
         self.faults: FaultProxy
         self.operator: OperatorProcess
+        """Not there on a stage whose story installs the operator."""
+        self.operator_pods: OperatorPods
+        """Without a pod unless the story installs the operator."""
+        self.running_operator: RunningOperator
         self.traffic: Traffic
         self.watcher: Watcher
 
@@ -79,10 +98,11 @@ class Stage:
 
     async def _set_up(self) -> None:
         plane = self.rig.plane
-        await plane.apply(self._manifest("operator-rbac"))
+        await plane.apply(
+            yaml.safe_dump({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}})
+        )
         if self.engines.claim_name:
             await plane.apply(self._manifest("claim"))
-        kubeconfig = await plane.kubeconfig_for(self.namespace, "specdecode-operator")
         write_behaviour(self._behaviour_file, self.behaviour)
         self.node = await self._stack.enter_async_context(
             Node(
@@ -91,7 +111,7 @@ class Stage:
                 gpus=self._gpus,
                 product=self.engines.product,
                 memory_mib=self.engines.memory_mib,
-                programs={IMAGE: self.engines.program},
+                programs={IMAGE: self.engines.program, OPERATOR_IMAGE: OPERATOR_PROGRAM},
                 directory=self.directory / "node",
                 compression=COMPRESSION,
                 behaviour=lambda _: self._behaviour_file,
@@ -107,15 +127,24 @@ class Stage:
             )
         )
         self.faults = await self._stack.enter_async_context(FaultProxy(self.prometheus.url))
-        self.operator = OperatorProcess(self.directory, kubeconfig, self.faults.url, self.namespace)
-        self._stack.push_async_callback(self.operator.stop)
-        await self.operator.start()
+        await self._set_up_operator()
         self.traffic = await self._stack.enter_async_context(
             Traffic(self.ready_addresses, questions=self.engines.questions)
         )
         self.watcher = Watcher(self.rig.kube, self.namespace, self.narrator)
         task = asyncio.create_task(self.watcher.run())
         self._stack.push_async_callback(_cancelled, task)
+
+    async def _set_up_operator(self) -> None:
+        self.operator_pods = OperatorPods(self.node, self.directory / "node", f"{self.namespace}-system")
+        if self._installs_operator:
+            self.running_operator = self.operator_pods
+            return
+        kubeconfig = await identity(self.rig.plane, self.namespace)
+        self.operator = OperatorProcess(self.directory, kubeconfig, self.faults.url, self.namespace)
+        self.running_operator = self.operator
+        self._stack.push_async_callback(self.operator.stop)
+        await self.operator.start()
 
     def _manifest(self, name: str) -> str:
         text = (_MANIFESTS / f"{name}.yaml").read_text(encoding="utf-8")
@@ -184,6 +213,13 @@ class Stage:
     async def events(self, reason: str) -> list[Body]:
         """Events on the resource with that reason."""
         return [event for event in await self.items("v1", "events") if event["reason"] == reason]
+
+    def forbidden(self) -> list[str]:
+        """What the API server has refused to the operator for want of rights, from its audit log."""
+        home = self.operator_pods.namespace if self._installs_operator else self.namespace
+        lines = self.rig.plane.audit_log.read_text(encoding="utf-8").splitlines()
+        own = (json.loads(line) for line in lines if f"system:serviceaccount:{home}:{RELEASE}" in line)
+        return [entry["requestURI"] for entry in own if entry["responseStatus"]["code"] == _FORBIDDEN]
 
     # What must hold.
 

@@ -16,6 +16,8 @@ class Story:
     """Raises ExpectationError as soon as something does not hold."""
     gpus: int = 1
     """GPUs of its node."""
+    installs_operator: bool = False
+    """Whether the story installs the operator itself, as a chart; the stage then starts none."""
 
 
 @dataclass(frozen=True)

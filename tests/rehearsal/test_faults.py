@@ -56,6 +56,16 @@ async def _query(client: httpx.AsyncClient, endpoint: str = "query") -> Any:
     return (await client.post(f"/api/v1/{endpoint}", data={"query": "up"})).json()
 
 
+async def test_who_does_not_bring_the_token_is_refused(client: httpx.AsyncClient, proxy: FaultProxy) -> None:
+    proxy.token = "secret"
+    answers = [
+        (await client.get("/api/v1/query?query=up", headers=headers)).status_code
+        for headers in ({}, {"Authorization": "Bearer guessed"}, {"Authorization": "Bearer secret"})
+    ]
+    assert answers == [401, 401, 200]
+    assert (proxy.requests, proxy.refused) == (3, 2)
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_pass_forwards_the_query_and_the_real_answer(client: httpx.AsyncClient, method: str) -> None:
     where = {"params": {"query": "up"}} if method == "GET" else {"data": {"query": "up"}}

@@ -8,7 +8,7 @@ import pytest
 
 from rehearsal.kubelet.addresses import AddressError, Addresses
 from rehearsal.kubelet.containers import back_off_seconds, is_restarted
-from rehearsal.kubelet.launch import CannotStart, Launch, launch, pre_stop_seconds, secret_names
+from rehearsal.kubelet.launch import CannotStart, Launch, launch, pod_fields, pre_stop_seconds, secret_names
 from rehearsal.kubelet.pod_status import (
     LAST_WORDS_BYTES,
     Running,
@@ -102,7 +102,14 @@ _FIELD = {"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}
             _container(env=[_FIELD]),
             {},
             "CreateContainerConfigError",
-            "the rehearsal's node does not support fieldRef",
+            "the rehearsal's node does not support the field metadata.name",
+            id="a field that the pod does not have",
+        ),
+        pytest.param(
+            _container(env=[{"name": "A", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory"}}}]),
+            {},
+            "CreateContainerConfigError",
+            "the rehearsal's node does not support resourceFieldRef",
             id="a source that the node does not know",
         ),
         pytest.param(
@@ -116,6 +123,41 @@ _FIELD = {"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}
 )
 def test_what_cannot_start_says_why(container: dict[str, Any], secrets: Any, reason: str, message: str) -> None:
     assert _launch(container, secrets) == CannotStart(reason, message)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("metadata.name", "operator-1"),
+        ("metadata.namespace", "serving"),
+        ("metadata.labels['app.kubernetes.io/name']", "specdecode-operator"),
+        ("spec.nodeName", "node-1"),
+        ("spec.serviceAccountName", "specdecode-operator"),
+        ("status.podIP", "127.1.2.3"),
+        ("status.hostIP", "127.1.2.1"),
+    ],
+)
+def test_a_variable_may_say_what_the_pod_is(path: str, value: str) -> None:
+    metadata = {
+        "name": "operator-1",
+        "namespace": "serving",
+        "uid": "1",
+        "labels": {"app.kubernetes.io/name": "specdecode-operator"},
+    }
+    spec = {"nodeName": "node-1", "serviceAccountName": "specdecode-operator"}
+    fields = pod_fields({"metadata": metadata, "spec": spec}, "127.1.2.3", "127.1.2.1")
+
+    started = launch(
+        _container(env=[{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": path}}}]),
+        programs={"vllm/": ["engine"]},
+        secrets={},
+        root=Path("/pod"),
+        rehearsal={},
+        fields=fields,
+    )
+
+    assert isinstance(started, Launch)
+    assert started.environment["A"] == value
 
 
 def test_an_optional_secret_may_be_missing() -> None:

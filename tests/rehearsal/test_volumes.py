@@ -1,4 +1,4 @@
-"""ConfigMap volumes of the rehearsal's node: real files below the pod's own root, and a way there."""
+"""Volumes of the rehearsal's node: real files below the pod's own root, and a way there."""
 
 from pathlib import Path
 from typing import Any
@@ -6,12 +6,30 @@ from typing import Any
 import pytest
 
 from rehearsal.kubelet.launch import CannotStart, Launch, launch
-from rehearsal.kubelet.volumes import config_map_mounts, materialised
+from rehearsal.kubelet.volumes import TOKEN_MOUNT, Kind, Source, materialised, mounts_of
 
 METER = {"name": "meter", "configMap": {"name": "chat-meter-1"}}
 MOUNT = {"name": "meter", "mountPath": "/etc/specdecode/meter", "readOnly": True}
 HOME = {"name": "home", "emptyDir": {}}
-TEXT = {"chat-meter-1": {"specdecode_meter.py": "class Meter: ...\n"}}
+METER_SOURCE = Source(Kind.CONFIG_MAP, "chat-meter-1")
+FOUND = {METER_SOURCE: {"specdecode_meter.py": "class Meter: ...\n"}}
+PASSWORD = {"name": "meter", "secret": {"secretName": "prometheus", "items": [{"key": "password", "path": "word"}]}}
+PASSWORD_SOURCE = Source(Kind.SECRET, "prometheus", (("password", "word"),))
+API_ACCESS = {
+    "name": "kube-api-access",
+    "projected": {
+        "sources": [
+            {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
+            {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+            {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
+        ]
+    },
+}
+API_SOURCES = (
+    Source(Kind.TOKEN, items=(("token", "token"),), seconds=3607),
+    Source(Kind.CONFIG_MAP, "kube-root-ca.crt", (("ca.crt", "ca.crt"),)),
+    Source(Kind.FIELDS, items=(("metadata.namespace", "namespace"),)),
+)
 
 
 def pod(*volumes: dict[str, Any]) -> dict[str, Any]:
@@ -24,39 +42,70 @@ def container(*mounts: dict[str, Any], **environment: str) -> dict[str, Any]:
 
 
 def test_the_files_are_below_the_pod_s_root(tmp_path: Path) -> None:
-    mounts = materialised(pod(HOME, METER), container(MOUNT), TEXT, tmp_path)
+    mounts = materialised(pod(HOME, METER), container(MOUNT), FOUND, tmp_path)
     assert mounts == {"/etc/specdecode/meter": tmp_path / "etc/specdecode/meter"}
     assert (tmp_path / "etc/specdecode/meter/specdecode_meter.py").read_text() == "class Meter: ...\n"
-    assert materialised(pod(HOME, METER), container(MOUNT), TEXT, tmp_path) == mounts, "a restart finds them again"
+    assert materialised(pod(HOME, METER), container(MOUNT), FOUND, tmp_path) == mounts, "a restart finds them again"
+
+
+def test_the_token_of_a_pod_is_where_its_programs_look_for_it(tmp_path: Path) -> None:
+    mount = {"name": "kube-api-access", "mountPath": TOKEN_MOUNT}
+    data = (
+        {"token": "secret"},
+        {"ca.crt": "PEM", "other": "x"},
+        {"metadata.namespace": "serving", "metadata.uid": "1"},
+    )
+    mounts = materialised(pod(API_ACCESS), container(mount), dict(zip(API_SOURCES, data, strict=True)), tmp_path)
+    assert not isinstance(mounts, CannotStart)
+    files = {path.name: path.read_text() for path in mounts[TOKEN_MOUNT].iterdir()}
+    assert files == {"token": "secret", "ca.crt": "PEM", "namespace": "serving"}
+
+
+def test_of_a_secret_only_the_wanted_keys_are_files(tmp_path: Path) -> None:
+    found = {PASSWORD_SOURCE: {"password": "hunter2", "username": "operator"}}
+    mounts = materialised(pod(PASSWORD), container(MOUNT), found, tmp_path)
+    assert not isinstance(mounts, CannotStart)
+    assert [(file.name, file.read_text()) for file in mounts[MOUNT["mountPath"]].iterdir()] == [("word", "hunter2")]
 
 
 @pytest.mark.parametrize(
-    ("volumes", "mounts", "names"),
+    ("volumes", "mounts", "sources"),
     [
-        pytest.param([METER, HOME], [MOUNT], ["chat-meter-1"], id="a ConfigMap"),
-        pytest.param([HOME], [{"name": "home", "mountPath": "/home/vllm"}], [], id="other kinds are ignored"),
+        pytest.param([METER, HOME], [MOUNT], [(METER_SOURCE,)], id="a ConfigMap"),
+        pytest.param([PASSWORD], [MOUNT], [(PASSWORD_SOURCE,)], id="keys of a secret"),
+        pytest.param([API_ACCESS], [{"name": "kube-api-access", "mountPath": "/a"}], [API_SOURCES], id="projected"),
+        pytest.param([HOME], [{"name": "home", "mountPath": "/home/vllm"}], [()], id="an empty folder has no source"),
+        pytest.param(
+            [{"name": "home", "persistentVolumeClaim": {"claimName": "models"}}],
+            [{"name": "home", "mountPath": "/models"}],
+            [],
+            id="other kinds are ignored",
+        ),
         pytest.param([METER], [], [], id="another container's"),
         pytest.param([], [], [], id="none"),
     ],
 )
-def test_what_is_mounted(volumes: list[dict[str, Any]], mounts: list[dict[str, Any]], names: list[str]) -> None:
-    assert [mount.config_map for mount in config_map_mounts(pod(*volumes), container(*mounts))] == names
-
-
-def changed(**fields: Any) -> dict[str, Any]:
-    return {"name": "meter", "configMap": {"name": "chat-meter-1", **fields}}
+def test_what_is_mounted(volumes: list[dict[str, Any]], mounts: list[dict[str, Any]], sources: list[Any]) -> None:
+    assert [mount.sources for mount in mounts_of(pod(*volumes), container(*mounts))] == sources
 
 
 @pytest.mark.parametrize(
     ("volume", "mount", "found", "message"),
     [
-        pytest.param(METER, MOUNT, {"chat-meter-1": None}, 'configmap "chat-meter-1" not found', id="missing"),
-        pytest.param(changed(items=[{"key": "a"}]), MOUNT, TEXT, "does not support items and subPath", id="items"),
-        pytest.param(METER, MOUNT | {"subPath": "a"}, TEXT, "does not support items and subPath", id="subPath"),
+        pytest.param(METER, MOUNT, {METER_SOURCE: None}, 'configmap "chat-meter-1" not found', id="no ConfigMap"),
+        pytest.param(PASSWORD, MOUNT, {}, 'secret "prometheus" not found', id="no secret"),
+        pytest.param(
+            PASSWORD,
+            MOUNT,
+            {PASSWORD_SOURCE: {"username": "operator"}},
+            "references non-existent secret key: password",
+            id="a secret without the key",
+        ),
+        pytest.param(METER, MOUNT | {"subPath": "a"}, FOUND, "does not support subPath", id="subPath"),
     ],
 )
 def test_what_cannot_be_mounted_waits_and_says_why(
-    volume: dict[str, Any], mount: dict[str, Any], found: dict[str, Any], message: str, tmp_path: Path
+    volume: dict[str, Any], mount: dict[str, Any], found: Any, message: str, tmp_path: Path
 ) -> None:
     waits = materialised(pod(volume), container(mount), found, tmp_path)
     assert isinstance(waits, CannotStart)
@@ -65,8 +114,17 @@ def test_what_cannot_be_mounted_waits_and_says_why(
     assert message in waits.message
 
 
-def test_an_optional_one_that_is_missing_is_an_empty_folder(tmp_path: Path) -> None:
-    mounts = materialised(pod(changed(optional=True)), container(MOUNT), {"chat-meter-1": None}, tmp_path)
+@pytest.mark.parametrize(
+    ("source", "data"),
+    [
+        pytest.param({"name": "chat-meter-1"}, None, id="no such ConfigMap"),
+        pytest.param({"name": "chat-meter-1", "items": [{"key": "a", "path": "a"}]}, {"b": "x"}, id="no such key"),
+    ],
+)
+def test_an_optional_one_that_is_missing_is_an_empty_folder(source: Any, data: Any, tmp_path: Path) -> None:
+    volumes = pod({"name": "meter", "configMap": {**source, "optional": True}})
+    (mount,) = mounts_of(volumes, container(MOUNT))
+    mounts = materialised(volumes, container(MOUNT), {mount.sources[0]: data}, tmp_path)
     assert not isinstance(mounts, CannotStart)
     assert list(mounts["/etc/specdecode/meter"].iterdir()) == []
 

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import yaml
 from builders import ABSENT, with_overrides
 
 from rehearsal.control_plane import ControlPlane
 from rehearsal.node import Node, PodView
+from rehearsal.processes import ProcessError
 
 _SERVER = Path(__file__).parents[1] / "data" / "node" / "server.py"
 _COMPRESSION = 10.0
@@ -155,7 +157,10 @@ async def _ask(pod: PodView, path: str) -> None:
 
 async def test_a_deployment_is_scheduled_started_and_ready(plane: ControlPlane, tmp_path: Path) -> None:
     async with _stage(plane, tmp_path, "node-ready", behaviour=lambda _: tmp_path / "behaviour.json") as stage:
-        await stage.apply({"env": [{"name": "HF_HOME", "value": "/models"}]})
+        await stage.apply(
+            {"env": [{"name": "HF_HOME", "value": "/models"}]},
+            **{"spec.template.spec.automountServiceAccountToken": False},
+        )
         view = await stage.until_ready()
 
         (pod,) = await stage.stored()
@@ -184,6 +189,30 @@ async def test_a_deployment_is_scheduled_started_and_ready(plane: ControlPlane, 
             }.items()
         )
         assert not {"USER", "PWD", "VIRTUAL_ENV", "KUBECONFIG"} & set(start["environment"]), "nothing is inherited"
+
+
+async def test_a_pod_is_its_service_account_for_as_long_as_it_lives(plane: ControlPlane, tmp_path: Path) -> None:
+    async with _stage(plane, tmp_path, "node-token") as stage:
+        await stage.apply()
+        view = await stage.until_ready()
+
+        (start,) = stage.events_of(view.name, "starts")
+        kubeconfig = Path(start["environment"]["KUBECONFIG"])
+        assert "system:serviceaccount:node-token:default" in await plane.kubectl(
+            "auth", "whoami", kubeconfig=kubeconfig
+        )
+        assert view.name in await plane.kubectl("auth", "whoami", "--output=yaml", kubeconfig=kubeconfig)
+        with pytest.raises(ProcessError, match="forbidden"):
+            await plane.kubectl("get", "pods", kubeconfig=kubeconfig)
+
+        await stage.kubectl("delete", "deployment", "engine")
+        await _eventually(lambda: not stage.views(), seconds=10)
+        async with asyncio.timeout(30):
+            # The API server remembers for some seconds that a token was good.
+            while True:
+                if "Unauthorized" in await plane.kubectl("auth", "whoami", check=False, kubeconfig=kubeconfig):
+                    break
+                await asyncio.sleep(0.5)
 
 
 async def test_readiness_follows_the_probe(plane: ControlPlane, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest_asyncio
 import yaml
 from builders import body
 
+from rehearsal.chart import identity
 from rehearsal.control_plane import ControlPlane
 from rehearsal.operator_process import OperatorProcess
 from specdecode.api.schema import custom_resource_definition
@@ -19,7 +20,6 @@ from specdecode.kube import Kube, connect, object_path, resource_path
 from specdecode.manifests.meter import meter_digest
 
 NAME = "llama-70b"
-_RBAC = Path(__file__).parents[2] / "operator" / "rehearsal" / "manifests" / "operator-rbac.yaml"
 
 
 class Cluster:
@@ -60,7 +60,7 @@ class Cluster:
         return [
             f"{e['verb']} {e['objectRef']['resource']}/{e['objectRef'].get('subresource', '')}"
             for e in entries
-            if e["user"]["username"] == identity
+            if e["user"].get("username") == identity
         ]
 
 
@@ -78,8 +78,7 @@ async def cluster(plane: ControlPlane, request: pytest.FixtureRequest, tmp_path:
     namespace = f"op-{abs(hash(request.node.name)) % 10**8}"
     await plane.apply(yaml.safe_dump(custom_resource_definition()))
     await plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
-    await plane.apply(_RBAC.read_text().replace("NAMESPACE", namespace))
-    kubeconfig = await plane.kubeconfig_for(namespace, "specdecode-operator")
+    kubeconfig = await identity(plane, namespace)
     operator = OperatorProcess(tmp_path, kubeconfig, "http://127.0.0.1:9", namespace)
     await operator.start()
     try:

@@ -1,5 +1,5 @@
-"""The node's calls to the API server: its Node object, its pods, what they take from secrets and ConfigMaps. Decides
-nothing.
+"""The node's calls to the API server: its Node object, its pods, what they take from secrets and ConfigMaps, their
+tokens. Decides nothing.
 """
 
 import asyncio
@@ -29,6 +29,11 @@ Body = dict[str, Any]
 
 class NodeApi(Kube):
     """What a kubelet asks of the API server. Raises only `ClusterError` and its children."""
+
+    @property
+    def server(self) -> str:
+        """Address of the API server."""
+        return str(self._client.configuration.host)
 
     async def create_node(self, body: Body) -> None:
         """Register a node and remove the taints that admission may have put on it: nobody else would."""
@@ -92,6 +97,16 @@ class NodeApi(Kube):
         return {
             key: base64.b64decode(value).decode(errors="replace") for key, value in (found.get("data") or {}).items()
         }
+
+    async def token(self, pod: Body, audience: str, seconds: int) -> str:
+        """A token of the pod's service account that is valid for as long as the pod is there, at most `seconds`."""
+        metadata = pod["metadata"]
+        name = pod["spec"].get("serviceAccountName") or "default"
+        bound = {"kind": "Pod", "apiVersion": "v1", "name": metadata["name"], "uid": metadata["uid"]}
+        wish = {"audiences": [audience] if audience else [], "expirationSeconds": seconds, "boundObjectRef": bound}
+        path = f"{object_path('v1', 'serviceaccounts', metadata['namespace'], name)}/token"
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": wish}
+        return str((await self._request("POST", path, body=body))["status"]["token"])
 
     async def config_map(self, namespace: str, name: str) -> Mapping[str, str] | None:
         """The text data of a ConfigMap; None when there is none."""

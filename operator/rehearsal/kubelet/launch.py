@@ -12,6 +12,8 @@ from typing import Any
 Body = Mapping[str, Any]
 Secrets = Mapping[str, Mapping[str, str] | None]
 """Decoded data by name of the secret; None for one that does not exist."""
+Fields = Mapping[str, str]
+"""What the pod says of itself, by the path of the field."""
 
 _PATH = "/usr/local/bin:/usr/bin:/bin"
 
@@ -54,6 +56,7 @@ def launch(
     root: Path,
     rehearsal: Mapping[str, str],
     mounts: Mapping[str, Path] | None = None,
+    fields: Fields | None = None,
 ) -> Launch | CannotStart:
     """The command line of a container.
 
@@ -63,11 +66,12 @@ def launch(
 
     `mounts` says where a mount path of the container is on this machine, for volumes that are: values of the
     environment that begin with one lead there. Nothing else can, as there is no file system of the container's own.
+    `fields` are what variables may take from the pod itself.
     """
     program = _program(container["image"], programs)
     if isinstance(program, CannotStart):
         return program
-    own = _own_variables(container, secrets)
+    own = _own_variables(container, secrets, fields or {})
     if isinstance(own, CannotStart):
         return own
     return Launch(
@@ -110,12 +114,12 @@ def _program(image: str, programs: Mapping[str, Sequence[str]]) -> Sequence[str]
     return programs[max(prefixes, key=len)]
 
 
-def _own_variables(container: Body, secrets: Secrets) -> dict[str, str] | CannotStart:
+def _own_variables(container: Body, secrets: Secrets, fields: Fields) -> dict[str, str] | CannotStart:
     if container.get("envFrom"):
         return CannotStart("CreateContainerConfigError", "the rehearsal's node does not support envFrom")
     variables: dict[str, str] = {}
     for variable in container.get("env") or ():
-        value = _value(variable, secrets)
+        value = _value(variable, secrets, fields)
         if isinstance(value, CannotStart):
             return value
         if value is not None:
@@ -123,15 +127,23 @@ def _own_variables(container: Body, secrets: Secrets) -> dict[str, str] | Cannot
     return variables
 
 
-def _value(variable: Body, secrets: Secrets) -> str | CannotStart | None:
+def _value(variable: Body, secrets: Secrets, fields: Fields) -> str | CannotStart | None:
     """The value of one variable; None for an optional reference that leads nowhere."""
-    source = variable.get("valueFrom")
-    if source is None:
-        return str(variable.get("value", ""))
-    reference = source.get("secretKeyRef")
-    if reference is None:
-        kind = next(iter(source), "valueFrom")
-        return CannotStart("CreateContainerConfigError", f"the rehearsal's node does not support {kind}")
+    match variable.get("valueFrom"):
+        case None:
+            return str(variable.get("value", ""))
+        case {"secretKeyRef": reference}:
+            return _secret_value(reference, secrets)
+        case {"fieldRef": {"fieldPath": path}} if path in fields:
+            return fields[path]
+        case {"fieldRef": {"fieldPath": path}}:
+            kind = f"the field {path}"
+        case source:
+            kind = next(iter(source), "valueFrom")
+    return CannotStart("CreateContainerConfigError", f"the rehearsal's node does not support {kind}")
+
+
+def _secret_value(reference: Body, secrets: Secrets) -> str | CannotStart | None:
     data = secrets.get(reference["name"])
     value = None if data is None else data.get(reference["key"])
     if value is not None or reference.get("optional"):
@@ -142,3 +154,18 @@ def _value(variable: Body, secrets: Secrets) -> str | CannotStart | None:
         else f"couldn't find key {reference['key']} in Secret {reference['name']}"
     )
     return CannotStart("CreateContainerConfigError", missing)
+
+
+def pod_fields(pod: Body, address: str, host_address: str) -> Fields:
+    """The fields of a pod that variables and files may take, by their paths."""
+    metadata, spec = pod["metadata"], pod["spec"]
+    return {
+        **{f"metadata.{key}": str(metadata[key]) for key in ("name", "namespace", "uid")},
+        **{f"metadata.labels['{key}']": value for key, value in (metadata.get("labels") or {}).items()},
+        **{f"metadata.annotations['{key}']": value for key, value in (metadata.get("annotations") or {}).items()},
+        "spec.nodeName": spec.get("nodeName", ""),
+        "spec.serviceAccountName": spec.get("serviceAccountName", ""),
+        "status.podIP": address,
+        "status.podIPs": address,
+        "status.hostIP": host_address,
+    }

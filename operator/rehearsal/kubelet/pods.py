@@ -8,11 +8,12 @@ from pathlib import Path
 
 import aiohttp
 
+from rehearsal.certificates import write_kubeconfig
 from rehearsal.kubelet.api import NodeApi
 from rehearsal.kubelet.containers import Container, Surroundings, now
-from rehearsal.kubelet.launch import CannotStart, Launch, launch, secret_names
+from rehearsal.kubelet.launch import CannotStart, Launch, launch, pod_fields, secret_names
 from rehearsal.kubelet.pod_status import Body, Running, failed_status, pod_status
-from rehearsal.kubelet.volumes import config_map_mounts, materialised
+from rehearsal.kubelet.volumes import TOKEN_MOUNT, Kind, Source, materialised, mounts_of
 from specdecode.errors import ClusterError, ConflictError, NotFoundError
 
 _RETRY_SECONDS = 0.5
@@ -30,6 +31,8 @@ class Machine:
     programs: Mapping[str, Sequence[str]]
     behaviour: Callable[[Body], Path] | None
     compression: float
+    server: str
+    """Where pods find the API server."""
 
 
 def log_folder(directory: Path, namespace: str, pod: str) -> Path:
@@ -129,17 +132,50 @@ class PodWorker:
         if self._machine.behaviour is not None:
             variables["REHEARSAL_BEHAVIOUR"] = str(self._machine.behaviour(self.body))
         api, pod, root = self._machine.api, self.body["spec"], self._folder / "root"
-        shown = {mount.config_map for mount in config_map_mounts(pod, spec)}
+        sources = {source for mount in mounts_of(pod, spec) for source in mount.sources}
         try:
             secrets = {name: await api.secret(self.namespace, name) for name in secret_names(spec)}
-            config_maps = {name: await api.config_map(self.namespace, name) for name in shown}
+            found = {source: await self._data(source) for source in sources}
         except ClusterError as error:
             return CannotStart("CreateContainerConfigError", str(error))
-        mounts = materialised(pod, spec, config_maps, root)
+        mounts = materialised(pod, spec, found, root)
         if isinstance(mounts, CannotStart):
             return mounts
+        if TOKEN_MOUNT in mounts:
+            variables["KUBECONFIG"] = str(self._kubeconfig(mounts[TOKEN_MOUNT]))
         return launch(
-            spec, programs=self._machine.programs, secrets=secrets, root=root, rehearsal=variables, mounts=mounts
+            spec,
+            programs=self._machine.programs,
+            secrets=secrets,
+            root=root,
+            rehearsal=variables,
+            mounts=mounts,
+            fields=self._fields(),
+        )
+
+    def _fields(self) -> Mapping[str, str]:
+        return pod_fields(self.body, self.address, self._machine.host_address)
+
+    async def _data(self, source: Source) -> Mapping[str, str] | None:
+        api = self._machine.api
+        match source.kind:
+            case Kind.CONFIG_MAP:
+                return await api.config_map(self.namespace, source.name)
+            case Kind.SECRET:
+                return await api.secret(self.namespace, source.name)
+            case Kind.TOKEN:
+                return {"token": await api.token(self.body, source.name, source.seconds)}
+            case Kind.FIELDS:
+                return self._fields()
+
+    def _kubeconfig(self, folder: Path) -> Path:
+        """The token as a kubeconfig: a process has no file system of its own in which the token had its usual path."""
+        return write_kubeconfig(
+            self._folder / "kubeconfig",
+            server=self._machine.server,
+            ca=(folder / "ca.crt").read_bytes(),
+            credentials=(folder / "token").read_text(),
+            namespace=self.namespace,
         )
 
     async def _report(self) -> None:

@@ -6,6 +6,7 @@ from rehearsal.stories.control import CONTROL
 from rehearsal.stories.does_not_fit import DOES_NOT_FIT
 from rehearsal.stories.gitops import GITOPS
 from rehearsal.stories.healthy_drift import HEALTHY_DRIFT
+from rehearsal.stories.install import INSTALL
 from rehearsal.stories.latency import LATENCY
 from rehearsal.stories.mixed_traffic import MIXED_TRAFFIC
 from rehearsal.stories.no_spare_gpu import NO_SPARE_GPU
@@ -28,5 +29,6 @@ STORIES = (
     NO_SPARE_GPU,
     DOES_NOT_FIT,
     RESTART,
+    INSTALL,
 )
 """Every story."""

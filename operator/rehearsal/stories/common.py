@@ -144,7 +144,8 @@ async def told_why(stage: Stage, reason: str) -> None:
     await stage.expect("an Event says it", lambda: stage.events("RolledBack"), within=10)
 
     async def counted() -> float:
-        return await stage.operator.metric("specdecode_rollbacks_total", namespace=stage.namespace, reason=reason)
+        labels = {"namespace": stage.namespace, "reason": reason}
+        return await stage.running_operator.metric("specdecode_rollbacks_total", **labels)
 
     await stage.expect("the operator's metric counts it", counted, within=10)
 

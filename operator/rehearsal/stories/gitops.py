@@ -68,7 +68,7 @@ def _spec_writes(stage: Stage) -> list[str]:
     for line in stage.rig.plane.audit_log.read_text().splitlines():
         entry = json.loads(line)
         reference = entry.get("objectRef", {})
-        is_ours = entry["user"]["username"] == OPERATOR and reference.get("resource") == "specdecodedeployments"
+        is_ours = entry["user"].get("username") == OPERATOR and reference.get("resource") == "specdecodedeployments"
         if is_ours and reference.get("subresource") != "status":
             writes.append(f"{entry['verb']} {entry['requestURI']}")
     return writes
