@@ -356,3 +356,21 @@ async def test_a_deleted_deployment_is_held_no_longer() -> None:
         world.store.drop_resource(key)
         await world.visit(key, LATER)
     assert world.metrics.registry.get_sample_value("specdecode_circuit_breaker_open") == 0
+
+
+async def test_the_metrics_show_what_status_says_and_are_not_made_again_while_it_stays() -> None:
+    world = await controlled()
+    mode = {"namespace": KEY[0], "name": KEY[1], "mode": "QuantizedDraft"}
+    await world.visit()
+    await world.visit()
+    assert world.metrics.registry.get_sample_value("specdecode_effective", mode) == 1
+    shown = world.metrics._of_resources._shown[KEY]
+    await world.visit()
+    assert world.metrics._of_resources._shown[KEY] is shown
+    change(world, **{"metadata.annotations": {"specdecode.io/force-mode": "Off"}})
+    await world.visit()
+    await world.visit()
+    assert world.metrics.registry.get_sample_value("specdecode_effective", mode) == 0
+    world.store.drop_resource(KEY)
+    await world.visit()
+    assert world.metrics.registry.get_sample_value("specdecode_effective", mode) is None

@@ -3,68 +3,43 @@
 import json
 import logging
 import sys
+from importlib import metadata
 
 import httpx
 import pytest
-from builders import NOW
-from prometheus_client import generate_latest
+from builders import plan, resource
 
-from specdecode.api.status import CalibrationStatus
+from specdecode.api.status import SpecDecodeDeploymentStatus
 from specdecode.api.vocabulary import Mode
 from specdecode.errors import SettingsError
 from specdecode.settings import LogFormat
 from specdecode.telemetry import Health, JsonFormatter, Metrics, serve, set_up_logging
 
 
-def test_one_mode_is_effective_and_a_deleted_resource_leaves_no_series() -> None:
+def test_a_deleted_resource_leaves_no_series() -> None:
     metrics = Metrics()
-    metrics.show_mode("serving", "chat", Mode.DRAFT)
-    metrics.show_mode("serving", "chat", Mode.OFF)
-    metrics.plan_kv_tokens.labels("serving", "chat").set(5)
-    samples = {
-        sample.labels["mode"]: sample.value for family in metrics.effective.collect() for sample in family.samples
-    }
-    assert samples == {"QuantizedDraft": 0, "Draft": 0, "NGram": 0, "Off": 1}
+    for name in ("chat", "rag"):
+        metrics.show("serving", name, SpecDecodeDeploymentStatus(mode=Mode.OFF), resource(), plan())
+        metrics.count_rollback("serving", name, "AcceptanceCollapsed")
+    labels = {"namespace": "serving", "name": "chat", "reason": "AcceptanceCollapsed"}
+    assert metrics.registry.get_sample_value("specdecode_rollbacks_total", labels) == 1
     metrics.forget("serving", "chat")
     metrics.forget("serving", "never-seen")
-    assert not [sample for family in metrics.effective.collect() for sample in family.samples]
+    page = metrics.page().decode()
+    assert 'name="chat"' not in page
+    assert 'specdecode_effective{mode="Off",name="rag",namespace="serving"} 1.0' in page
 
 
-GIB = 1024**3
+def test_the_process_says_who_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Metrics().page().decode()
+    assert f'specdecode_build_info{{version="{metadata.version("specdecode-operator")}"}} 1.0' in page
+    assert "process_resident_memory_bytes" in page
 
+    def not_installed(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
 
-def noted(mode: Mode, measured: str) -> CalibrationStatus:
-    return CalibrationStatus(
-        shape="s",
-        spec_hash="h",
-        mode=mode,
-        planned_kv_cache="30720Mi",
-        measured_kv_cache=measured,
-        error_percent="",
-        non_kv_cache="1Mi",
-        at=NOW,
-    )
-
-
-def test_the_plan_is_shown_against_what_was_measured_until_it_no_longer_holds() -> None:
-    metrics = Metrics()
-
-    def value(name: str, mode: Mode) -> float | None:
-        return metrics.registry.get_sample_value(name, {"namespace": "serving", "name": "chat", "mode": mode})
-
-    planned = {Mode.DRAFT: 30 * GIB, Mode.OFF: 50 * GIB}
-    metrics.show_kv_cache("serving", "chat", planned, [noted(Mode.DRAFT, "24576Mi")])
-    assert value("specdecode_plan_kv_cache_bytes", Mode.DRAFT) == 30 * GIB
-    assert value("specdecode_plan_kv_cache_bytes", Mode.OFF) == 50 * GIB
-    assert value("specdecode_measured_kv_cache_bytes", Mode.DRAFT) == 24 * GIB
-    assert value("specdecode_plan_error_ratio", Mode.DRAFT) == 0.25
-    assert value("specdecode_plan_error_ratio", Mode.OFF) is None
-    metrics.show_kv_cache("serving", "chat", {Mode.OFF: 50 * GIB}, [])
-    assert value("specdecode_plan_kv_cache_bytes", Mode.DRAFT) is None
-    assert value("specdecode_measured_kv_cache_bytes", Mode.DRAFT) is None
-    metrics.show_kv_cache("serving", "chat", planned, [noted(Mode.DRAFT, "24576Mi")])
-    metrics.forget("serving", "chat")
-    assert b'name="chat"' not in generate_latest(metrics.registry)
+    monkeypatch.setattr(metadata, "version", not_installed)
+    assert 'specdecode_build_info{version=""} 1.0' in Metrics().page().decode()
 
 
 def test_health_fails_when_the_tick_stalls_or_the_watch_is_deaf() -> None:

@@ -20,7 +20,6 @@ from specdecode.act import (
 from specdecode.api.resource import Rejection, parse, read_status
 from specdecode.api.status import SpecDecodeDeploymentStatus
 from specdecode.api.vocabulary import API_VERSION, KIND, Arm
-from specdecode.calibrate import own_calibration
 from specdecode.decide.breaker import ALONE, Fleet, wants_to_step
 from specdecode.decide.decision import Reason
 from specdecode.decide.facts import Availability, Measurement
@@ -81,6 +80,8 @@ class Memory:
     """What the API server said when it refused the control arm of this generation. It is not asked again."""
     told: dict[str, datetime] = field(default_factory=dict)
     """When a finding was last told by an Event."""
+    shown: tuple[str, Prepared | None] = ("", None)
+    """Resource version and plan that the metrics show."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ class Reconciler:
             return
         look = Look.at_store(key, entry, entry.body, now)
         outcome = self._judge(look)
-        self._show(key, outcome)
+        self._show(look, outcome)
         if not outcome.is_quiet or self._unused_meters(look, outcome):
             await self._visit_live(key, entry, now)
 
@@ -335,21 +336,19 @@ class Reconciler:
     def _count(self, key: Key, outcome: Outcome) -> None:
         rollback = outcome.status.rollback
         if outcome.stepped_at is not None and rollback is not None:
-            self._metrics.rollbacks.labels(*key, rollback.reason).inc()
+            self._metrics.count_rollback(*key, rollback.reason)
 
-    def _show(self, key: Key, outcome: Outcome) -> None:
-        status, prepared = outcome.status, self.memory(key).prepared
-        decision = outcome.decision
+    def _show(self, look: Look, outcome: Outcome) -> None:
+        key, decision, memory = look.key, outcome.decision, self.memory(look.key)
         self._show_held(key, is_held=decision is not None and decision.reason is Reason.CIRCUIT_BREAKER_OPEN)
-        if status.mode is not None:
-            self._metrics.show_mode(*key, status.mode)
-        plan = prepared.plan if prepared is not None else None
-        if plan is None:
+        version, prepared = look.body["metadata"].get("resourceVersion", ""), memory.prepared
+        is_stored = outcome.status == outcome.old
+        if is_stored and memory.shown[0] == version and memory.shown[1] is prepared:
             return
-        self._metrics.plan_kv_tokens.labels(*key).set(plan.requested.kv_cache_tokens)
-        own = (own_calibration(status.spec_hash, rung, status.calibration) for rung in plan.ladder)
-        planned = {rung.mode: rung.kv_cache_bytes_per_gpu for rung in plan.ladder}
-        self._metrics.show_kv_cache(*key, planned, tuple(entry for entry in own if entry is not None))
+        resource, plan = (None, None) if prepared is None else (prepared.resource, prepared.plan)
+        self._metrics.show(*key, outcome.status, resource, plan)
+        # What is shown before it is written may be thought better of.
+        memory.shown = (version, prepared) if is_stored else ("", None)
 
     def _show_held(self, key: Key, *, is_held: bool) -> None:
         (self._held.add if is_held else self._held.discard)(key)

@@ -1,35 +1,26 @@
 """What the operator says of itself: metrics, logs, and whether it is alive."""
 
+import asyncio
 import json
 import logging
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib import metadata
 from typing import Any
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from specdecode.api.status import CalibrationStatus
-from specdecode.api.values import bytes_of
-from specdecode.api.vocabulary import Mode
+from specdecode.api.resource import SpecDecodeDeployment
+from specdecode.api.status import SpecDecodeDeploymentStatus
 from specdecode.errors import SettingsError
+from specdecode.plan.types import Plan
+from specdecode.resource_metrics import ResourceCollector, figures_of
 from specdecode.settings import LogFormat
 
 logger = logging.getLogger("specdecode")
-
-
-def _show(gauge: Gauge, namespace: str, name: str, values: Mapping[Mode, float]) -> None:
-    """Set the series of the modes that have a value, and remove those of the others."""
-    for mode in Mode:
-        if mode in values:
-            gauge.labels(namespace, name, mode).set(values[mode])
-        else:
-            with suppress(KeyError):
-                gauge.remove(namespace, name, mode)
 
 
 class Metrics:
@@ -37,6 +28,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
         self.reconciles = Counter("specdecode_reconcile", "Reconciles by result.", ["result"], registry=self.registry)
         self.reconcile_seconds = Histogram(
             "specdecode_reconcile_seconds", "Duration of a reconcile.", registry=self.registry
@@ -45,26 +37,10 @@ class Metrics:
             "specdecode_tick_seconds", "Duration of one evaluation of all deployments.", registry=self.registry
         )
         self.rollbacks = Counter(
-            "specdecode_rollbacks", "Steps down by reason.", ["namespace", "name", "reason"], registry=self.registry
-        )
-        self.effective = Gauge(
-            "specdecode_effective",
-            "1 for the mode that runs.",
-            ["namespace", "name", "mode"],
+            "specdecode_rollbacks",
+            "Steps down that this process took, by reason.",
+            ["namespace", "name", "reason"],
             registry=self.registry,
-        )
-        self.plan_kv_tokens = Gauge(
-            "specdecode_plan_kv_tokens", "Planned KV cache tokens.", ["namespace", "name"], registry=self.registry
-        )
-        self.plan_kv_cache_bytes = self._per_mode(
-            "specdecode_plan_kv_cache_bytes", "Planned KV cache per GPU; negative: this much is missing."
-        )
-        self.measured_kv_cache_bytes = self._per_mode(
-            "specdecode_measured_kv_cache_bytes", "KV cache per GPU as the running engine sized it."
-        )
-        self.plan_error_ratio = self._per_mode(
-            "specdecode_plan_error_ratio",
-            "(planned - measured) / measured KV cache, the plan by its formulas alone.",
         )
         self.queries = Counter(
             "specdecode_prometheus_query", "Prometheus queries by outcome.", ["outcome"], registry=self.registry
@@ -76,43 +52,52 @@ class Metrics:
         )
         self.writes = Counter("specdecode_writes", "Write requests by kind.", ["kind"], registry=self.registry)
         self.resources = Gauge("specdecode_resources", "Resources looked after.", registry=self.registry)
-        self.leader = Gauge("specdecode_leader", "1 in the process that works.", registry=self.registry)
+        self.leader = Gauge(
+            "specdecode_leader", "1 in the process that works, 0 in one that waits.", registry=self.registry
+        )
         self.watch_lag = Gauge(
             "specdecode_watch_lag_seconds", "How long the watch has been behind the list.", registry=self.registry
         )
+        build = Gauge("specdecode_build_info", "1; the version of the operator.", ["version"], registry=self.registry)
+        build.labels(_version()).set(1)
+        self._of_resources = ResourceCollector()
+        self.registry.register(self._of_resources)
+        self._rolled_back: dict[tuple[str, str], set[str]] = {}
+        """Reasons with a series, so that it goes with its resource."""
 
-    def show_mode(self, namespace: str, name: str, mode: Mode) -> None:
-        """Set 1 for the mode that runs and 0 for the others."""
-        for candidate in Mode:
-            self.effective.labels(namespace, name, candidate).set(candidate is mode)
-
-    def _per_mode(self, name: str, documentation: str) -> Gauge:
-        return Gauge(name, documentation, ["namespace", "name", "mode"], registry=self.registry)
-
-    def show_kv_cache(
-        self, namespace: str, name: str, planned_bytes: Mapping[Mode, int], measured: Sequence[CalibrationStatus]
+    def show(
+        self,
+        namespace: str,
+        name: str,
+        status: SpecDecodeDeploymentStatus,
+        resource: SpecDecodeDeployment | None,
+        plan: Plan | None,
     ) -> None:
-        """Show the KV cache of every mode of the plan, and what was measured under the spec in force."""
-        sizes = {
-            entry.mode: (bytes_of(entry.planned_kv_cache), bytes_of(entry.measured_kv_cache)) for entry in measured
-        }
-        ratios = {mode: (planned - real) / real for mode, (planned, real) in sizes.items()}
-        reals = {mode: real for mode, (_, real) in sizes.items()}
-        _show(self.plan_kv_cache_bytes, namespace, name, planned_bytes)
-        _show(self.measured_kv_cache_bytes, namespace, name, reals)
-        _show(self.plan_error_ratio, namespace, name, ratios)
+        """Show a resource as its status and its plan are now."""
+        self._of_resources.show(namespace, name, figures_of(status, resource, plan))
+
+    def count_rollback(self, namespace: str, name: str, reason: str) -> None:
+        """A step down was written."""
+        self.rollbacks.labels(namespace, name, reason).inc()
+        self._rolled_back.setdefault((namespace, name), set()).add(reason)
 
     def forget(self, namespace: str, name: str) -> None:
         """Remove the series of a deleted resource."""
-        for gauge in (
-            self.effective,
-            self.plan_kv_cache_bytes,
-            self.measured_kv_cache_bytes,
-            self.plan_error_ratio,
-        ):
-            _show(gauge, namespace, name, {})
-        with suppress(KeyError):
-            self.plan_kv_tokens.remove(namespace, name)
+        self._of_resources.forget(namespace, name)
+        for reason in self._rolled_back.pop((namespace, name), ()):
+            self.rollbacks.remove(namespace, name, reason)
+
+    def page(self) -> bytes:
+        """What /metrics answers. It takes seconds with many thousands of resources, and may run in a thread."""
+        return generate_latest(self.registry)
+
+
+def _version() -> str:
+    """Of the installed package; empty where it runs without having been installed."""
+    try:
+        return metadata.version("specdecode-operator")
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 @dataclass
@@ -123,6 +108,8 @@ class Health:
     """A tick older than this means that the evaluation task is stuck."""
     last_tick: float = field(default_factory=time.monotonic)
     is_watch_deaf: bool = False
+    is_standing_by: bool = False
+    """Whether another replica works. Waiting is ready and healthy: else a rolling update would never end."""
     is_listed: bool = False
     """Whether every resource of the first list has arrived."""
 
@@ -132,6 +119,8 @@ class Health:
 
     def problem(self) -> str | None:
         """Why this process should be restarted, if it should."""
+        if self.is_standing_by:
+            return None
         age = time.monotonic() - self.last_tick
         if age > self.tick_limit_seconds:
             return f"the evaluation task has not run for {age:.0f} s"
@@ -176,14 +165,16 @@ async def serve(address: str, port: int, metrics: Metrics, health: Health) -> we
     """
 
     async def metrics_page(_: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        # Not in the event loop: a long page must not make the loop late.
+        page = await asyncio.to_thread(metrics.page)
+        return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def healthz(_: web.Request) -> web.Response:
         problem = health.problem()
         return web.Response(text=problem or "ok", status=503 if problem else 200)
 
     async def readyz(_: web.Request) -> web.Response:
-        ready = health.is_listed
+        ready = health.is_listed or health.is_standing_by
         return web.Response(text="ok" if ready else "waiting for the first list", status=200 if ready else 503)
 
     app = web.Application()

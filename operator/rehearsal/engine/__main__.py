@@ -4,6 +4,7 @@ Exit codes are vLLM's: 2 for a command line that the parser refuses, 1 for a con
 """
 
 import asyncio
+import importlib
 import os
 import signal
 import sys
@@ -11,8 +12,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import uvicorn
+from prometheus_client import REGISTRY
 
 from rehearsal.engine.arguments import VERSION, EngineArguments, parse_arguments
 from rehearsal.engine.batch import Batch
@@ -30,6 +33,12 @@ def _say(text: str) -> None:
     print(f"INFO {time.strftime('%m-%d %H:%M:%S')} [rehearsal.engine] {text}", flush=True)
 
 
+def _middleware(path: str) -> Any:
+    """The class that is named, imported as vLLM does."""
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
 async def _serve(arguments: EngineArguments, file: BehaviourFile) -> int:
     """Load, then serve; returns the exit code of an engine that does not become ready."""
     behaviour = file.at(time.monotonic())
@@ -41,8 +50,12 @@ async def _serve(arguments: EngineArguments, file: BehaviourFile) -> int:
     metrics = EngineMetrics(arguments, tokens, time.time())
     batch = Batch(arguments, file, metrics, tokens)
     host = os.environ.get("REHEARSAL_POD_IP", arguments.host)
+    beside = REGISTRY if arguments.middleware else None
+    application = Server(arguments, batch, metrics, file, beside).application()
+    if arguments.middleware:
+        application.add_middleware(_middleware(arguments.middleware))
     config = uvicorn.Config(
-        Server(arguments, batch, metrics, file).application(),
+        application,
         host=host,
         port=arguments.port,
         http="h11",

@@ -42,6 +42,10 @@ class EngineArguments:
     log_stats: bool
     seed: int
     shutdown_timeout_seconds: int
+    middleware: str | None
+    """Module and class around the application."""
+    tells_acceptance: bool
+    """Whether an answer says what it accepted of its draft tokens."""
     speculation: SpeculativeConfig | None
 
     @property
@@ -176,5 +180,7 @@ def parse_arguments(words: Sequence[str]) -> EngineArguments:
         log_stats=not given.get("disable_log_stats", False),
         seed=given.get("seed", 0),
         shutdown_timeout_seconds=given.get("shutdown_timeout", 0),
+        middleware=given.get("middleware"),
+        tells_acceptance=given.get("per_request_spec_decode_metrics", "none") != "none",
         speculation=_speculation(given, tensor_parallel_size),
     )

@@ -151,6 +151,8 @@ class Batch:
             count = self._accepted(request, turn.proposed) if has_draft else 0
             if has_draft:
                 accepted.append(count)
+                request.draft_tokens += turn.proposed
+                request.accepted_tokens += count
             tokens += self._emit(request, 1 + count, now)
             decoded += 1
         self._recorder.step(sum(request.asked.prompt_tokens for request in turn.starting), tokens)

@@ -28,6 +28,10 @@ class Request:
     started_at: float = 0.0
     first_token_at: float = 0.0
     generated_tokens: int = 0
+    draft_tokens: int = 0
+    """Proposed for it."""
+    accepted_tokens: int = 0
+    """Of these."""
     reason: str = ""
     """Why it ended; empty while it runs."""
     _news: asyncio.Event = field(default_factory=asyncio.Event)

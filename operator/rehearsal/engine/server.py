@@ -8,9 +8,10 @@ import itertools
 import json
 import time
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
-from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
@@ -32,7 +33,16 @@ Json = dict[str, Any]
 class Server:
     """The endpoints over one batch."""
 
-    def __init__(self, arguments: EngineArguments, batch: Batch, metrics: EngineMetrics, file: BehaviourFile) -> None:
+    def __init__(
+        self,
+        arguments: EngineArguments,
+        batch: Batch,
+        metrics: EngineMetrics,
+        file: BehaviourFile,
+        beside: CollectorRegistry | None = None,
+    ) -> None:
+        self._beside = beside
+        """What a middleware counts, shown on the same page."""
         self._arguments = arguments
         self._batch = batch
         self._metrics = metrics
@@ -43,7 +53,7 @@ class Server:
 
     def application(self) -> Starlette:
         """The ASGI application."""
-        return Starlette(
+        application = Starlette(
             routes=[
                 Route("/v1/completions", self._completions, methods=["POST"]),
                 Route("/v1/chat/completions", self._chat_completions, methods=["POST"]),
@@ -55,11 +65,15 @@ class Server:
             ],
             exception_handlers={HTTPException: _not_found},
         )
+        # Where vLLM keeps the default temperature of its model; this one names none.
+        for name in ("openai_serving_completion", "openai_serving_chat"):
+            setattr(application.state, name, SimpleNamespace(default_sampling_params={}))
+        return application
 
     async def _show_metrics(self, _: HttpRequest) -> Response:
         behaviour = self._file.at(asyncio.get_running_loop().time())
         if not (behaviour.freeze_metrics and self._exposition):
-            self._exposition = self._metrics.exposition()
+            self._exposition = self._metrics.exposition() + (generate_latest(self._beside) if self._beside else b"")
         return Response(self._exposition, media_type=CONTENT_TYPE_LATEST)
 
     async def _models(self, _: HttpRequest) -> Response:
@@ -101,7 +115,8 @@ class Server:
         finally:
             self._batch.abort(request)
         text, choice_of = _text(request, request.generated_tokens), _chat_choice if is_chat else _choice
-        return JSONResponse({**head, "choices": [choice_of(text, request.reason)], "usage": _usage(request)})
+        answer = {**head, "choices": [choice_of(text, request.reason)], "usage": _usage(request)}
+        return JSONResponse({**answer, **self._statistics(request)})
 
     async def _events(self, request: Request, head: Json, body: Body) -> AsyncIterator[str]:
         """A piece for each step; a chat says before the first who speaks."""
@@ -118,8 +133,15 @@ class Server:
         finally:
             self._batch.abort(request)
         if body.wants_usage:
-            yield _event({**head, "choices": [], "usage": _usage(request)})
+            yield _event({**head, "choices": [], "usage": _usage(request), **self._statistics(request)})
         yield "data: [DONE]\n\n"
+
+    def _statistics(self, request: Request) -> Json:
+        """What vLLM says of one request with `--per-request-spec-decode-metrics`, as far as the meter reads it."""
+        if not self._arguments.tells_acceptance or self._arguments.speculation is None:
+            return {}
+        said = {"num_draft_tokens": request.draft_tokens, "num_accepted_draft_tokens": request.accepted_tokens}
+        return {"metrics": {"speculative_decoding": said}}
 
 
 async def _ok(_: HttpRequest) -> Response:
