@@ -7,7 +7,8 @@
         ├── ConflictError      409: changed since it was read, or another field manager holds it
         ├── ForbiddenError     403: RBAC, quota, admission
         ├── RefusedError       400, 422: the object itself is refused
-        └── UnavailableError   429, 5xx, time-outs, connection errors: the outcome may be unknown
+        ├── UnavailableError   429, 5xx, time-outs, connection errors: the outcome may be unknown
+        └── LeaseLostError     not asked at all: another replica may be the writer by now
 
 Foreign exceptions are translated once, in `kube`.
 """
@@ -48,3 +49,7 @@ class RefusedError(ClusterError):
 
 class UnavailableError(ClusterError):
     """Throttled, failing or out of reach; the outcome may be unknown. Applying again is safe."""
+
+
+class LeaseLostError(ClusterError):
+    """This process is no longer the one that writes; only its end helps."""

@@ -88,4 +88,6 @@ async def watch(store: Store, enqueue: Callable[[Key], None], namespaces: Sequen
         namespaces=list(namespaces),
         clusterwide=not namespaces,
         standalone=True,
+        # Kopf's own default asks for the user's name, and the user of a container has none.
+        identity=FIELD_MANAGER,  # type: ignore[arg-type]  # their type of it is not public
     )

@@ -6,7 +6,7 @@ own, and nothing is retried here: the work queue retries, and applying again is 
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import quote
@@ -15,7 +15,7 @@ import aiohttp
 from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import ApiClient, Configuration
 
-from specdecode.api.vocabulary import FIELD_MANAGER, GROUP, PLURAL, VERSION
+from specdecode.api.vocabulary import FIELD_MANAGER, GROUP, KIND, PLURAL, VERSION
 from specdecode.errors import (
     ClusterError,
     ConflictError,
@@ -32,10 +32,12 @@ PAGE_SIZE = 500
 """Objects per page of a list."""
 
 _APPLY = "application/apply-patch+yaml"
+_MERGE = "application/merge-patch+json"
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _PLURALS = {
     "ConfigMap": "configmaps",
     "Deployment": "deployments",
+    "Lease": "leases",
     "PodMonitor": "podmonitors",
     "Service": "services",
 }
@@ -91,6 +93,8 @@ class Kube:
 
     def __init__(self, client: ApiClient) -> None:
         self._client = client
+        self.may_write: Callable[[], None] | None = None
+        """Asked before every write but that of a Lease; it raises where another process is the writer."""
 
     async def _request(
         self,
@@ -121,6 +125,11 @@ class Kube:
         parsed: Body = json.loads(text)
         return parsed
 
+    async def _write(self, method: str, path: str, **asked: Any) -> Body:
+        if self.may_write is not None:
+            self.may_write()
+        return await self._request(method, path, **asked)
+
     async def get(self, path: str) -> Body:
         """A quorum read of one object."""
         return await self._request("GET", path)
@@ -143,7 +152,7 @@ class Kube:
 
     async def _apply(self, path: str, body: Body) -> Body:
         query = {"fieldManager": FIELD_MANAGER, "force": "true"}
-        return await self._request("PATCH", path, query=query, body=body, content_type=_APPLY)
+        return await self._write("PATCH", path, query=query, body=body, content_type=_APPLY)
 
     async def delete(self, body: Body) -> None:
         """Delete exactly this object, as it was read; what it owns follows. One that is gone already is no error."""
@@ -154,33 +163,61 @@ class Kube:
             "preconditions": {"uid": body["metadata"]["uid"]},
         }
         with suppress(NotFoundError):
-            await self._request("DELETE", path_of(body), body=options)
+            await self._write("DELETE", path_of(body), body=options)
 
     async def create_event(self, body: Body) -> None:
         """Create an Event. Its name is deterministic, so a second attempt is no second Event."""
         path = collection_path("v1", "events", body["metadata"]["namespace"])
         try:
-            await self._request("POST", path, query={"fieldManager": FIELD_MANAGER}, body=body)
+            await self._write("POST", path, query={"fieldManager": FIELD_MANAGER}, body=body)
         except ConflictError:
             return
 
+    async def create_lease(self, body: Body) -> Body:
+        """Create a Lease. Raises ConflictError when somebody was faster."""
+        path = collection_path(body["apiVersion"], "leases", body["metadata"]["namespace"])
+        return await self._request("POST", path, query={"fieldManager": FIELD_MANAGER}, body=body)
+
+    async def replace_lease(self, body: Body) -> Body:
+        """Replace a Lease, which must be as it was read: the body carries that version. Raises ConflictError."""
+        return await self._request("PUT", path_of(body), query={"fieldManager": FIELD_MANAGER}, body=body)
+
+    async def annotate(
+        self, namespace: str, name: str, annotations: Mapping[str, str | None], *, manager: str, is_dry_run: bool
+    ) -> Body:
+        """Set annotations of a SpecDecodeDeployment, or take them away (None). Nothing else of it is touched."""
+        query = {"fieldManager": manager} | ({"dryRun": "All"} if is_dry_run else {})
+        body: Body = {"metadata": {"annotations": dict(annotations)}}
+        path = resource_path(namespace, name)
+        return await self._request("PATCH", path, query=query, body=body, content_type=_MERGE)
+
+    async def list_resources(self, namespace: str | None) -> AsyncIterator[Body]:
+        """Every SpecDecodeDeployment as it is stored, page by page."""
+        async for item in self._pages(namespace, "application/json"):
+            # Items of a list do not say what they are.
+            yield {"apiVersion": f"{GROUP}/{VERSION}", "kind": KIND} | item
+
     async def list_metadata(self, namespace: str | None) -> AsyncIterator[Body]:
         """`metadata` of every SpecDecodeDeployment, page by page."""
+        async for item in self._pages(namespace, _METADATA_ONLY):
+            yield item["metadata"]
+
+    async def _pages(self, namespace: str | None, accept: str) -> AsyncIterator[Body]:
         path = collection_path(f"{GROUP}/{VERSION}", PLURAL, namespace)
         token = ""
         while True:
             query = {"limit": str(PAGE_SIZE)} | ({"continue": token} if token else {})
-            page = await self._request("GET", path, query=query, accept=_METADATA_ONLY)
+            page = await self._request("GET", path, query=query, accept=accept)
             for item in page.get("items") or ():  # null when there is none
-                yield item["metadata"]
+                yield item
             token = page.get("metadata", {}).get("continue", "")
             if not token:
                 return
 
 
 @asynccontextmanager
-async def connect(kubeconfig: str | None) -> AsyncIterator[Kube]:
-    """A client for the cluster of `kubeconfig`, or of the pod that this runs in.
+async def connect(kubeconfig: str | None, context: str | None = None) -> AsyncIterator[Kube]:
+    """A client for the cluster of `kubeconfig`, in its current context unless one is named, or of this pod.
 
     Raises SettingsError when there is neither.
     """
@@ -190,7 +227,7 @@ async def connect(kubeconfig: str | None) -> AsyncIterator[Kube]:
             kube_config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]  # theirs
         else:
             await kube_config.load_kube_config(  # type: ignore[no-untyped-call]  # theirs
-                config_file=kubeconfig, client_configuration=configuration
+                config_file=kubeconfig, context=context, client_configuration=configuration
             )
     except (kube_config.ConfigException, OSError) as error:
         raise SettingsError(f"no cluster to talk to: {error}; run inside a pod, or set KUBECONFIG") from error

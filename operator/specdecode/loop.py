@@ -10,15 +10,28 @@ This is the only place that reads the clock.
 import asyncio
 import logging
 import os
+import secrets
+import socket
+import time
+from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 
 from specdecode.api.resource import read_status
 from specdecode.api.vocabulary import GROUP, PLURAL, VERSION
 from specdecode.decide.facts import Availability, Measurement
 from specdecode.engine.version import EngineVersion
-from specdecode.errors import ClusterError, ConflictError, ForbiddenError, NotFoundError, SettingsError
+from specdecode.errors import (
+    ClusterError,
+    ConflictError,
+    ForbiddenError,
+    LeaseLostError,
+    NotFoundError,
+    SettingsError,
+)
 from specdecode.handlers import watch
 from specdecode.kube import Kube, collection_path, connect
+from specdecode.leader import Election
 from specdecode.library import Library
 from specdecode.lookup.find import Sources
 from specdecode.manifests.build import Options
@@ -37,6 +50,12 @@ logger = logging.getLogger("specdecode")
 
 _NOT_MEASURABLE = Measurement(Availability.NO_DATA, "nothing runs in a known mode that could be measured")
 """Not the same as not measured yet, which says nothing about what runs."""
+
+
+LEASE_LOST = 4
+"""Exit code of a replica that lost its Lease."""
+_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_GOES_ON_WHILE_SUSPENDED = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def utc_now() -> datetime:
@@ -68,8 +87,11 @@ class _Counted:
 class Operator:
     """One operator process."""
 
-    def __init__(self, settings: Settings, kube: Kube, prometheus: PrometheusClient) -> None:
+    def __init__(
+        self, settings: Settings, kube: Kube, prometheus: PrometheusClient, election: Election | None = None
+    ) -> None:
         self.settings = settings
+        self._election = election
         self.store = Store()
         self.queue = WorkQueue()
         self.metrics = Metrics()
@@ -198,17 +220,39 @@ class Operator:
         """Run until told to stop. If one task dies the process dies, and its successor goes on from status."""
         runner = await serve(self.settings.listen_address, self.settings.listen_port, self.metrics, self.health)
         try:
+            await self._lead()
             async with asyncio.TaskGroup() as group:
                 background = [
                     group.create_task(self.evaluate(), name="evaluate"),
                     group.create_task(self.resync(), name="resync"),
                     *(group.create_task(self.queue.work(self.visit)) for _ in range(self.settings.workers)),
+                    *([group.create_task(self._hold(self._election), name="lease")] if self._election else []),
                 ]
                 await watch(self.store, self.queue.add, self.settings.namespaces)
                 for task in background:
                     task.cancel()
+            if self._election is not None:
+                await self._election.release()
         finally:
             await runner.cleanup()
+
+    async def _lead(self) -> None:
+        """Wait until this is the process that works: nothing is watched or written before."""
+        if self._election is not None:
+            self.health.is_standing_by = True
+            await self._election.acquire()
+            self.health.tick()
+            self.health.is_standing_by = False
+        self.metrics.leader.set(1)
+
+    async def _hold(self, election: Election) -> None:
+        """Hold the Lease; without it the process ends at once. No farewell: another one may be writing already."""
+        try:
+            await election.hold()
+        except LeaseLostError as error:
+            logger.critical("%s; this process ends", error)
+            logging.shutdown()
+            os._exit(LEASE_LOST)
 
 
 async def _require_crd(kube: Kube, settings: Settings) -> None:
@@ -226,6 +270,26 @@ async def _require_crd(kube: Kube, settings: Settings) -> None:
         logger.warning("the API server is out of reach, waiting for it: %s", error)
 
 
+def _own_namespace() -> str:
+    """Of the pod that this runs in."""
+    with suppress(OSError):
+        return _NAMESPACE_FILE.read_text(encoding="utf-8").strip()
+    raise SettingsError("lease_namespace is not set, and this is no pod that has a namespace of its own; set it")
+
+
+def _election(settings: Settings, kube: Kube) -> Election:
+    # A restarted container has its pod's name again; what its predecessor held is not its own.
+    identity = f"{settings.identity or socket.gethostname()}_{secrets.token_hex(4)}"
+    return Election(
+        kube,
+        namespace=settings.lease_namespace or _own_namespace(),
+        name=settings.lease_name,
+        identity=identity,
+        clock=lambda: time.clock_gettime(_GOES_ON_WHILE_SUSPENDED),
+        now=lambda: datetime.now(UTC),  # noqa: TID251 - the one place that reads the clock
+    )
+
+
 async def run(settings: Settings) -> None:
     """Run the operator until SIGTERM or SIGINT. Raises SettingsError when it cannot start."""
     kubeconfig = settings.kubeconfig or os.environ.get("KUBECONFIG")
@@ -234,4 +298,6 @@ async def run(settings: Settings) -> None:
         PrometheusClient.from_settings(settings) as prometheus,
     ):
         await _require_crd(kube, settings)
-        await Operator(settings, kube, prometheus).run()
+        election = _election(settings, kube) if settings.leader_election else None
+        kube.may_write = election.check if election is not None else None
+        await Operator(settings, kube, prometheus, election).run()

@@ -239,7 +239,7 @@ async def test_a_token_that_cannot_be_read_is_a_failure(tmp_path: Path, content:
         token.write_bytes(content)
     answer = await asked(replying(vector()), token_file=token)
     assert isinstance(answer, Failure)
-    assert "token" in answer.cause
+    assert "credentials" in answer.cause
 
 
 async def test_cancellation_is_no_failure() -> None:

@@ -27,6 +27,10 @@ def run(
     listen_address: Annotated[str | None, typer.Option(help="Where /metrics, /healthz and /readyz are served.")] = None,
     listen_port: Annotated[int | None, typer.Option(help="Their port; 0 takes a free one.")] = None,
     log_format: Annotated[LogFormat | None, typer.Option(help="text or json.")] = None,
+    leader_election: Annotated[
+        bool | None, typer.Option("--leader-election/--no-leader-election", help="Agree with replicas by a Lease.")
+    ] = None,
+    lease_namespace: Annotated[str | None, typer.Option(help="Namespace of the Lease. Omitted: the pod's own.")] = None,
     pod_monitor: Annotated[bool | None, typer.Option(help="Also apply a PodMonitor per deployment.")] = None,
     hub: Annotated[
         bool | None, typer.Option("--hub/--no-hub", help="Look up unknown models on the model hub. Off by default.")
@@ -48,6 +52,8 @@ def run(
         "listen_address": listen_address,
         "listen_port": listen_port,
         "log_format": log_format,
+        "leader_election": leader_election,
+        "lease_namespace": lease_namespace,
         "pod_monitor": pod_monitor,
         "hub": hub,
         "models_directory": models_directory,

@@ -3,6 +3,7 @@ raises on what the server says, and never reads a missing, partial or broken ans
 """
 
 import asyncio
+import base64
 import math
 import ssl
 from collections.abc import Mapping
@@ -212,6 +213,46 @@ async def _body(response: httpx.Response) -> bytes:
     return bytes(body)
 
 
+@dataclass(frozen=True)
+class BasicAuth:
+    """A user, and where the password is."""
+
+    username: str
+    password_file: Path
+
+
+def _basic_auth(settings: Settings) -> BasicAuth | None:
+    username, password_file = settings.prometheus_username, settings.prometheus_password_file
+    if username and settings.prometheus_token_file is not None:
+        raise SettingsError("prometheus_username and prometheus_token_file exclude each other; set one of them")
+    if bool(username) != (password_file is not None):
+        raise SettingsError("prometheus_username and prometheus_password_file belong together; set both or none")
+    return BasicAuth(username, password_file) if password_file is not None else None
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    certificate, key = settings.prometheus_client_certificate_file, settings.prometheus_client_key_file
+    if (certificate is None) != (key is None):
+        raise SettingsError(
+            "prometheus_client_certificate_file and prometheus_client_key_file belong together; set both or none"
+        )
+    if settings.prometheus_ca_file is None and certificate is None:
+        return None
+    try:
+        tls = ssl.create_default_context(cafile=settings.prometheus_ca_file)
+    except OSError as error:  # ssl.SSLError is one
+        raise SettingsError(f"prometheus_ca_file {settings.prometheus_ca_file} cannot be read: {error}") from error
+    if certificate is not None:
+        try:
+            tls.load_cert_chain(certificate, key)
+        except OSError as error:
+            raise SettingsError(
+                f"prometheus_client_certificate_file {certificate} and prometheus_client_key_file {key} "
+                f"cannot be read: {error}"
+            ) from error
+    return tls
+
+
 class PrometheusClient:
     """Queries against one Prometheus, or anything that speaks its API.
 
@@ -225,12 +266,14 @@ class PrometheusClient:
         *,
         transport: httpx.AsyncBaseTransport | None = None,
         token_file: Path | None = None,
+        basic_auth: BasicAuth | None = None,
         tls: ssl.SSLContext | None = None,
         timeout: httpx.Timeout = TIMEOUT,
         total_seconds: float = TOTAL_SECONDS,
     ) -> None:
         self._base = f"{url.rstrip('/')}/api/v1"
         self._token_file = token_file
+        self._basic_auth = basic_auth
         self._total_seconds = total_seconds
         self._client = httpx.AsyncClient(
             transport=transport,
@@ -244,17 +287,15 @@ class PrometheusClient:
     def from_settings(cls, settings: Settings) -> Self:
         """The client that the settings describe.
 
-        Raises SettingsError when the CA bundle cannot be read.
+        Raises SettingsError when they contradict each other or a file of TLS cannot be read. Token and password may
+        come later: they are read when they are needed.
         """
-        tls = None
-        if settings.prometheus_ca_file is not None:
-            try:
-                tls = ssl.create_default_context(cafile=settings.prometheus_ca_file)
-            except OSError as error:  # ssl.SSLError is one
-                raise SettingsError(
-                    f"prometheus_ca_file {settings.prometheus_ca_file} cannot be read: {error}"
-                ) from error
-        return cls(str(settings.prometheus_url), token_file=settings.prometheus_token_file, tls=tls)
+        return cls(
+            str(settings.prometheus_url),
+            token_file=settings.prometheus_token_file,
+            basic_auth=_basic_auth(settings),
+            tls=_tls(settings),
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -269,10 +310,13 @@ class PrometheusClient:
         await self._client.aclose()
 
     def _headers(self) -> dict[str, str]:
-        """The token is read again for every call, so that it may rotate."""
-        if self._token_file is None:
-            return {}
-        return {"Authorization": f"Bearer {self._token_file.read_text().strip()}"}
+        """Token and password are read again for every call, so that they may rotate."""
+        if self._token_file is not None:
+            return {"Authorization": f"Bearer {self._token_file.read_text().strip()}"}
+        if self._basic_auth is not None:
+            pair = f"{self._basic_auth.username}:{self._basic_auth.password_file.read_text().strip()}"
+            return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+        return {}
 
     async def query(self, promql: str, *, at: datetime) -> Answer:
         """Evaluate `promql` at one instant."""
@@ -298,7 +342,7 @@ class PrometheusClient:
             words = ": ".join(word for word in (type(error).__name__, _shown(str(error))) if word)
             return Failure(f"Prometheus cannot be reached: {words}")
         except (OSError, UnicodeError) as error:
-            return Failure(f"the token for Prometheus cannot be read: {_shown(str(error))}")
+            return Failure(f"the credentials for Prometheus cannot be read: {_shown(str(error))}")
 
     async def _sent(self, endpoint: str, form: Mapping[str, str]) -> tuple[int, bytes] | Failure:
         data = {**form, "timeout": _SERVER_TIMEOUT}

@@ -1,0 +1,182 @@
+"""One writer among several replicas: a Lease that one of them holds.
+
+A replica waits until the Lease is free, holds it by renewing it, and stops writing when it could not renew it for
+`renew_seconds`, which is before anybody else may take it. Whether a Lease is free is judged by how long it has not
+changed on the own clock, never by comparing its times with the own: clocks of nodes differ.
+
+A Lease does not fence requests that are under way. `check` is asked before every write, so that a process that was
+suspended and wakes up writes nothing; and what changes a Deployment carries the version it was read at.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NoReturn
+
+from specdecode.errors import ClusterError, ConflictError, ForbiddenError, LeaseLostError, NotFoundError, SettingsError
+from specdecode.kube import Body, Kube, object_path
+
+logger = logging.getLogger("specdecode")
+
+API_VERSION = "coordination.k8s.io/v1"
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How long a Lease holds: what Kubernetes' own components use."""
+
+    lease_seconds: float = 15.0
+    """A Lease that has not changed for so long is free."""
+    renew_seconds: float = 10.0
+    """A holder that could not renew it for so long has lost it."""
+    retry_seconds: float = 2.0
+    """Between two attempts."""
+
+
+class Sighting:
+    """What is known of a Lease that others write: who holds it, and since when it has not changed."""
+
+    def __init__(self) -> None:
+        self._seen: tuple[Any, ...] | None = None
+        self._unchanged_since = 0.0
+
+    def note(self, lease: Body, now: float) -> None:
+        """It was read; `now` is the own monotonic clock in seconds."""
+        seen = (lease["metadata"]["uid"], lease["metadata"]["resourceVersion"])
+        if seen != self._seen:
+            self._seen, self._unchanged_since = seen, now
+
+    def is_free(self, lease: Body, lease_seconds: float, now: float) -> bool:
+        """Whether it may be taken: it was given back, or its holder has been silent for too long."""
+        spec = lease.get("spec") or {}
+        silent_seconds = spec.get("leaseDurationSeconds") or lease_seconds
+        return not spec.get("holderIdentity") or now - self._unchanged_since >= silent_seconds
+
+
+class Election:
+    """One candidate for one Lease. `clock` is monotonic and goes on while the process is suspended."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        *,
+        namespace: str,
+        name: str,
+        identity: str,
+        clock: Callable[[], float],
+        now: Callable[[], datetime],
+        terms: Terms | None = None,
+    ) -> None:
+        self._kube = kube
+        self._namespace, self._name, self.identity = namespace, name, identity
+        self._clock, self._now = clock, now
+        self._terms = terms or Terms()
+        self._sighting = Sighting()
+        self._lease: Body | None = None
+        """As last written by us; None: not held."""
+        self._renewed_at = 0.0
+
+    def check(self) -> None:
+        """Raises LeaseLostError unless the Lease is surely held now."""
+        if self._lease is None or self._left_seconds() <= 0:
+            raise LeaseLostError(f"the Lease {self._namespace}/{self._name} is not held: nothing is written")
+
+    async def acquire(self) -> None:
+        """Wait until it is held. Raises SettingsError when it may never be, for want of rights."""
+        told = ""
+        while True:
+            try:
+                holder = await self._try_to_take()
+            except ForbiddenError as error:
+                raise SettingsError(
+                    f"the operator may not use the Lease {self._namespace}/{self._name}: {error}; check its RBAC"
+                ) from error
+            except (ClusterError, TimeoutError) as error:
+                logger.warning("the Lease cannot be asked for, trying again: %s", str(error) or "no answer")
+                holder = told
+            if self._lease is not None:
+                logger.info("leading: %s holds the Lease %s/%s", self.identity, self._namespace, self._name)
+                return
+            if holder != told:
+                logger.info("standing by: %s holds the Lease %s/%s", holder, self._namespace, self._name)
+                told = holder
+            await asyncio.sleep(self._terms.retry_seconds)
+
+    async def hold(self) -> NoReturn:
+        """Renew it for ever. Raises LeaseLostError as soon as it is lost."""
+        while True:
+            await asyncio.sleep(self._terms.retry_seconds)
+            self.check()
+            try:
+                async with asyncio.timeout(self._left_seconds()):
+                    await self._renew()
+            except (ConflictError, NotFoundError) as error:
+                self._lease = None
+                raise LeaseLostError(
+                    f"somebody else wrote the Lease {self._namespace}/{self._name}: {error}"
+                ) from error
+            except (ClusterError, TimeoutError) as error:
+                logger.warning("the Lease was not renewed, trying again: %s", str(error) or "no answer")
+
+    async def release(self) -> None:
+        """Give it back, so that the next one need not wait; nothing when it is not held or cannot be reached."""
+        lease, self._lease = self._lease, None
+        if lease is None or self._left_seconds() <= 0:
+            return
+        with suppress(ClusterError, TimeoutError):
+            async with asyncio.timeout(self._terms.retry_seconds):
+                await self._kube.replace_lease(self._body(lease, holder=""))
+
+    def _left_seconds(self) -> float:
+        return self._terms.renew_seconds - (self._clock() - self._renewed_at)
+
+    async def _try_to_take(self) -> str:
+        """Take it if it is free; answers with its holder."""
+        async with asyncio.timeout(self._terms.renew_seconds):
+            path = object_path(API_VERSION, "leases", self._namespace, self._name)
+            lease, asked_at = await self._kube.find(path), self._clock()
+            if lease is not None:
+                self._sighting.note(lease, asked_at)
+                if not self._sighting.is_free(lease, self._terms.lease_seconds, asked_at):
+                    return str(lease["spec"]["holderIdentity"])
+            try:
+                self._lease = await self._written(lease)
+                self._renewed_at = asked_at
+            except ConflictError:
+                return "another replica"
+            return self.identity
+
+    async def _written(self, lease: Body | None) -> Body:
+        if lease is None:
+            return await self._kube.create_lease(self._body(None, holder=self.identity))
+        return await self._kube.replace_lease(self._body(lease, holder=self.identity))
+
+    async def _renew(self) -> None:
+        assert self._lease is not None, "only a Lease that is held is renewed"
+        asked_at = self._clock()
+        self._lease = await self._kube.replace_lease(self._body(self._lease, holder=self.identity))
+        # From when it was asked for: the answer may have been long under way.
+        self._renewed_at = asked_at
+
+    def _body(self, lease: Body | None, *, holder: str) -> Body:
+        now = self._now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        before: Body = {} if lease is None else lease.get("spec") or {}
+        is_kept = before.get("holderIdentity") == holder
+        metadata = {"name": self._name, "namespace": self._namespace}
+        if lease is not None:
+            metadata |= {field: lease["metadata"][field] for field in ("uid", "resourceVersion")}
+        return {
+            "apiVersion": API_VERSION,
+            "kind": "Lease",
+            "metadata": metadata,
+            "spec": {
+                "holderIdentity": holder,
+                "leaseDurationSeconds": round(self._terms.lease_seconds),
+                "acquireTime": before.get("acquireTime", now) if is_kept else now,
+                "renewTime": now,
+                "leaseTransitions": int(before.get("leaseTransitions") or 0) + (0 if is_kept or not lease else 1),
+            },
+        }
