@@ -11,17 +11,18 @@ READY := $(VENV)/.ready
 # What must be covered to the last branch: the stages that decide.
 PURE := operator/specdecode/api/*,operator/specdecode/engine/*,operator/specdecode/plan/*,operator/specdecode/manifests/*,operator/specdecode/meter/*,operator/specdecode/decide/*,operator/specdecode/status.py,operator/specdecode/summary.py,operator/specdecode/calibrate.py,operator/specdecode/notes.py,operator/specdecode/drift.py,operator/specdecode/control.py,operator/specdecode/findings.py,operator/specdecode/fleet.py,operator/specdecode/judge.py,operator/specdecode/observe/cache.py,operator/specdecode/observe/causes.py,operator/specdecode/observe/cluster.py,operator/specdecode/observe/follow.py,operator/specdecode/observe/past.py,operator/specdecode/observe/queries.py,operator/specdecode/observe/readings.py,operator/specdecode/observe/speculation.py,operator/specdecode/observe/subject.py,operator/specdecode/observe/track.py
 
-.PHONY: help rehearse engine test check static bench test-engine clean
+.PHONY: help rehearse engine test check static bench test-engine lock release-record clean docs
 
 help:  ## Show what there is to run
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml requirements/dev.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and none is on PATH. Install it, or name it: make PYTHON=/path/to/python3.12"; exit 1; }
 	@echo "==> virtual environment in $(VENV) ($$($(PYTHON) --version))"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --upgrade pip
-	@$(BIN)/python -m pip install --quiet --editable '.[rehearsal,dev]'
+	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $@
 
 rehearse: $(READY)  ## Play the stories on a real control plane (ENGINE=vllm: the real engine; STORY=name, REPORT=dir, KEEP=1)
@@ -53,6 +54,21 @@ engine: $(READY)  ## Make an environment with the real vLLM, for CPU, in the cac
 test-engine: engine  ## Ask the real vLLM: parser, config classes and metrics, then its stories on a real control plane (ten minutes)
 	$(BIN)/pytest -q -m engine tests/contract
 	$(BIN)/pytest -q -m engine tests/vllm_stories
+
+docs: $(READY)  ## Write docs/reference-fields.md anew, from the types
+	@$(BIN)/python tests/docs/fields.py
+
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --exclude-newer '7 days'
+
+lock: $(READY)  ## Lock what is installed, with hashes and nothing younger than a week (UPGRADE=1: the newest of that age)
+	@$(BIN)/python -m pip install --quiet uv
+	@$(LOCK) $(if $(filter 1,$(UPGRADE)),--upgrade) pyproject.toml --output-file requirements/runtime.txt
+	@$(LOCK) $(if $(filter 1,$(UPGRADE)),--upgrade) pyproject.toml --extra rehearsal --extra dev --constraint requirements/runtime.txt --output-file requirements/dev.txt
+	@echo 'hatchling>=1.27' | $(LOCK) $(if $(filter 1,$(UPGRADE)),--upgrade) - --output-file requirements/build.txt
+	@sed -i '1i # Locked with hashes, nothing younger than a week: `make lock` writes this file.' requirements/*.txt
+
+release-record: $(READY)  ## Keep what a release does, for the upgrade tests of later ones (VERSION=x.y.z)
+	@PYTHONPATH=operator $(BIN)/python tests/upgrade/releases.py '$(VERSION)' $(if $(filter 1,$(AGAIN)),--again)
 
 clean:  ## Remove the virtual environment and what the tools left behind
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov report
