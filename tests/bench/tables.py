@@ -37,7 +37,7 @@ def _accuracy(report: Report) -> Table:
 
 
 def markdown(report: Report) -> str:
-    """The accuracy table as the README quotes it."""
+    """The accuracy table as docs/plan.md quotes it."""
     lines = []
     for line in report.summaries:
         title = f"**{line.title}**" if line is report.summaries[-1] else line.title

@@ -1,5 +1,6 @@
-"""Whether a CRD only grew: every object that the old one stored is still valid, and no field of it is dropped."""
+"""Whether a CRD only grew: every object that the old one stored is still valid, means the same, and loses no field."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -7,7 +8,12 @@ Schema = Mapping[str, Any]
 
 _LOWER_BOUNDS = ("minimum", "minLength", "minItems", "minProperties")
 _UPPER_BOUNDS = ("maximum", "maxLength", "maxItems", "maxProperties")
-_FIXED = ("type", "format", "x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-int-or-string")
+_FIXED = (
+    *("type", "format", "nullable", "x-kubernetes-list-type", "x-kubernetes-list-map-keys"),
+    *("x-kubernetes-int-or-string", "x-kubernetes-preserve-unknown-fields"),
+)
+_ALLOWED = re.compile(r"(?<!!\()(?<!!)(self[\w.]* in )\[([^\]]*)\]")
+"""A list of what is allowed in a CEL rule; a list of what is not has a `!` before it."""
 
 
 def breaks(old: Schema, new: Schema) -> tuple[str, ...]:
@@ -34,8 +40,9 @@ def _of_versions(old: Schema, new: Schema) -> Iterator[str]:
         if now is None or not now["served"]:
             yield f"{version['name']} is no longer served"
             continue
-        for subresource in set(version.get("subresources", {})) - set(now.get("subresources", {})):
-            yield f"the subresource {subresource} is gone"
+        for name, subresource in version.get("subresources", {}).items():
+            if now.get("subresources", {}).get(name) != subresource:
+                yield f"the subresource {name} is gone or another"
         yield from _of_schema(version["schema"]["openAPIV3Schema"], now["schema"]["openAPIV3Schema"], "")
 
 
@@ -47,13 +54,28 @@ def _of_schema(old: Schema, new: Schema, path: str) -> Iterator[str]:
     yield from _of_values(old, new, where)
     for name in sorted(set(new.get("required", ())) - set(old.get("required", ()))):
         yield f"{where}: {name} is required now"
-    if "default" in old and old["default"] != new.get("default"):
-        yield f"{where}: the default was {old['default']} and is {new.get('default')}"
-    rules = {rule["rule"] for rule in old.get("x-kubernetes-validations", ())}
+    if not _is_same_default(old.get("default"), new.get("default")):
+        yield f"{where}: the default was {old.get('default')} and is {new.get('default')}"
+    rules = [rule["rule"] for rule in old.get("x-kubernetes-validations", ())]
     for rule in new.get("x-kubernetes-validations", ()):
-        if rule["rule"] not in rules:
+        if not any(_is_no_narrower(known, rule["rule"]) for known in rules):
             yield f"{where}: a new rule: {rule['rule']}"
     yield from _of_children(old, new, path)
+
+
+def _is_same_default(old: Any, new: Any) -> bool:
+    """The default of an object may gain the default of a field that is new."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        return all(name in new and _is_same_default(value, new[name]) for name, value in old.items())
+    return bool(old == new)
+
+
+def _is_no_narrower(old: str, new: str) -> bool:
+    """The same rule, or one whose lists of allowed words have grown."""
+    if _ALLOWED.sub(r"\1[]", old) != _ALLOWED.sub(r"\1[]", new):
+        return False
+    lists = zip(_ALLOWED.findall(old), _ALLOWED.findall(new), strict=True)
+    return all(set(before.split(", ")) <= set(after.split(", ")) for (_, before), (_, after) in lists)
 
 
 def _of_values(old: Schema, new: Schema, where: str) -> Iterator[str]:

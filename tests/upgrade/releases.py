@@ -1,4 +1,5 @@
-"""What a release did: for resources as people have them, the pod templates that ran, and the CRD.
+"""What a release did: for resources as people have them, the pod templates that ran, what decisions and measurements
+were bound to, and the CRD.
 
     python tests/upgrade/releases.py 0.1.0     records the release that is checked out
 
@@ -39,12 +40,23 @@ def resources_in(path: Path) -> Iterator[dict[str, Any]]:
             yield document
 
 
-def templates(body: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """By mode and arm (`Draft/main`): what a Deployment's pods are made of, and what selects them."""
+def _planned(body: Mapping[str, Any]) -> tuple[SpecDecodeDeployment, Plan]:
     resource = parse({**body, "metadata": {"namespace": "default", "uid": "uid", "generation": 1, **body["metadata"]}})
     assert isinstance(resource, SpecDecodeDeployment), str(resource)
     plan = make_plan(resource)
     assert isinstance(plan, Plan), str(plan)
+    return resource, plan
+
+
+def hashes(body: Mapping[str, Any]) -> dict[str, str]:
+    """What a rollback, a recorded speed and a recorded acceptance are bound to."""
+    resource, plan = _planned(body)
+    return {"specHash": resource.spec_hash, "baselineKey": plan.baseline_key, "draftKey": plan.draft_key}
+
+
+def templates(body: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """By mode and arm (`Draft/main`): what a Deployment's pods are made of, and what selects them."""
+    resource, plan = _planned(body)
     found = {}
     for mode, objects in build(resource, plan, Options()).items():
         for arm, deployment in (("main", objects.deployment), ("control", objects.control)):
@@ -69,11 +81,14 @@ def record(release: str) -> Path:
     for part in ("resources", "templates"):
         (folder / part).mkdir(parents=True)
     (folder / "crd.yaml").write_text(_dump(custom_resource_definition()), encoding="utf-8")
+    bound = {}
     for path in sorted(EXAMPLES.rglob("*.yaml")):
         for body in resources_in(path):
-            name = f"{'-'.join(path.relative_to(EXAMPLES).with_suffix('').parts)}.yaml"
-            (folder / "resources" / name).write_text(_dump(body), encoding="utf-8")
-            (folder / "templates" / name).write_text(_dump(templates(body)), encoding="utf-8")
+            name = "-".join(path.relative_to(EXAMPLES).with_suffix("").parts)
+            bound[name] = hashes(body)
+            (folder / "resources" / f"{name}.yaml").write_text(_dump(body), encoding="utf-8")
+            (folder / "templates" / f"{name}.yaml").write_text(_dump(templates(body)), encoding="utf-8")
+    (folder / "hashes.yaml").write_text(_dump(bound), encoding="utf-8")
     return folder
 
 

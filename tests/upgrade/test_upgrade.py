@@ -1,7 +1,8 @@
 """A new operator on a cluster that an older one left: no engine restarts unasked, nothing stored becomes invalid.
 
 A restart costs minutes without service on GPUs that cannot be doubled. One that is worth it is announced: the changelog
-names it under "Restarts engine pods", as `- example/mode: why`.
+names it under "Restarts engine pods", as `- example/mode: why`. So is a rule that a stored resource may break, under
+"Narrows the resource", as `- path: why`.
 """
 
 import copy
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from upgrade.additive import breaks
-from upgrade.releases import ROOT, newest, resources_in, templates
+from upgrade.releases import ROOT, hashes, newest, resources_in, templates
 
 from specdecode.api.schema import custom_resource_definition
 
@@ -21,13 +22,23 @@ RELEASE = newest()
 RESOURCES = sorted((RELEASE / "resources").glob("*.yaml"))
 
 
-def announced() -> tuple[str, ...]:
-    """The patterns under "Restarts engine pods" of the version that is not released yet."""
-    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    coming = text.split("\n## ")[1]
-    found = re.search(r"### Restarts engine pods\n(.*?)(?=\n### |\Z)", coming, flags=re.DOTALL)
+def announced(changelog: str, title: str) -> tuple[str, ...]:
+    """The patterns under a title of the version that is not released yet."""
+    coming = changelog.split("\n## ")[1]
+    found = re.search(rf"### {title}\n(.*?)(?=\n### |\Z)", coming, flags=re.DOTALL)
     lines = found[1].splitlines() if found else []
     return tuple(line.removeprefix("- ").split(":", 1)[0].strip("` ") for line in lines if line.startswith("- "))
+
+
+CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_what_is_announced_is_read_from_the_coming_version_alone() -> None:
+    coming = "## [2]\n\n### Restarts engine pods\n\n- `llama/*`: a flag\n- eagle3/Draft: why\n\n### Fixed\n\n- x: y\n"
+    text = f"# Changelog\n\n{coming}"
+    older = "\n## [1]\n\n### Narrows the resource\n\n- spec.model: why\n"
+    assert announced(text + older, "Restarts engine pods") == ("llama/*", "eagle3/Draft")
+    assert announced(text + older, "Narrows the resource") == ()
 
 
 @pytest.mark.parametrize("path", RESOURCES, ids=lambda path: path.stem)
@@ -36,7 +47,8 @@ def test_no_pod_template_changes_unannounced(path: Any) -> None:
     before = yaml.safe_load((RELEASE / "templates" / path.name).read_text(encoding="utf-8"))
     after = templates(body)
     changed = {mode for mode in before if after.get(mode) != before[mode]}
-    silent = {mode for mode in changed if not any(fnmatch(f"{path.stem}/{mode}", each) for each in announced())}
+    said = announced(CHANGELOG, "Restarts engine pods")
+    silent = {mode for mode in changed if not any(fnmatch(f"{path.stem}/{mode}", each) for each in said)}
     assert not silent, f"pods of {path.stem} would restart; if it is worth it, say so in CHANGELOG.md: {sorted(silent)}"
 
 
@@ -51,13 +63,23 @@ def test_what_selects_pods_never_changes() -> None:
         }
 
 
+@pytest.mark.parametrize("path", RESOURCES, ids=lambda path: path.stem)
+def test_no_rollback_is_forgotten_and_no_baseline_is_lost(path: Any) -> None:
+    """A rollback holds for a hash of the spec: another hash would try again what was turned off, everywhere at once."""
+    before = yaml.safe_load((RELEASE / "hashes.yaml").read_text(encoding="utf-8"))
+    (body,) = resources_in(path)
+    assert hashes(body) == before[path.stem]
+
+
 def released_crd() -> dict[str, Any]:
     crd: dict[str, Any] = yaml.safe_load((RELEASE / "crd.yaml").read_text(encoding="utf-8"))
     return crd
 
 
 def test_the_crd_only_grows() -> None:
-    assert breaks(released_crd(), custom_resource_definition()) == ()
+    said = announced(CHANGELOG, "Narrows the resource")
+    found = breaks(released_crd(), custom_resource_definition())
+    assert [each for each in found if not any(fnmatch(each.partition(": ")[0], pattern) for pattern in said)] == []
 
 
 def spec_of(crd: dict[str, Any]) -> dict[str, Any]:
@@ -95,6 +117,28 @@ def _with_a_rule(crd: dict[str, Any]) -> None:
 
 def _with_another_default(crd: dict[str, Any]) -> None:
     spec_of(crd)["properties"]["guard"]["properties"]["window"]["default"] = "1h"
+
+
+def _with_a_default(crd: dict[str, Any]) -> None:
+    spec_of(crd)["properties"]["replicas"]["default"] = 1
+
+
+def _with_less_allowed(crd: dict[str, Any]) -> None:
+    rule = spec_of(crd)["properties"]["accelerator"]["x-kubernetes-validations"][0]
+    rule["rule"] = rule["rule"].replace("'NVIDIA-L40S', ", "")
+
+
+def _with_more_denied(crd: dict[str, Any]) -> None:
+    rules = spec_of(crd)["properties"]["engine"]["properties"]["extraArgs"]["items"]["x-kubernetes-validations"]
+    rules[0]["rule"] = rules[0]["rule"].replace("['", "['no-longer', '", 1)
+
+
+def _scaled_elsewhere(crd: dict[str, Any]) -> None:
+    crd["spec"]["versions"][0]["subresources"]["scale"]["statusReplicasPath"] = ".status.pods"
+
+
+def _pruned(crd: dict[str, Any]) -> None:
+    spec_of(crd)["x-kubernetes-preserve-unknown-fields"] = True
 
 
 def _without_scale(crd: dict[str, Any]) -> None:
@@ -136,6 +180,11 @@ def _with_few_values(crd: dict[str, Any]) -> None:
         (_with_a_pattern, "model.name: the pattern was"),
         (_with_a_rule, "a new rule: self.replicas > 1"),
         (_with_another_default, "guard.window: the default was"),
+        (_with_a_default, "replicas: the default was None and is 1"),
+        (_with_less_allowed, "accelerator: a new rule: has(self.memory)"),
+        (_with_more_denied, "extraArgs[]: a new rule"),
+        (_scaled_elsewhere, "the subresource scale is gone or another"),
+        (_pruned, "x-kubernetes-preserve-unknown-fields was"),
         (_without_scale, "the subresource scale is gone"),
         (_not_served, "no longer served"),
         (_without_its_short_name, "the short name sdd is gone"),
@@ -155,5 +204,10 @@ def test_each_way_to_break_a_crd_is_seen(change: Callable[[dict[str, Any]], None
 def test_growth_is_no_break() -> None:
     grown = copy.deepcopy(custom_resource_definition())
     spec_of(grown)["properties"]["mood"] = {"type": "string"}
-    spec_of(grown)["properties"]["guard"]["properties"]["action"]["enum"].append("Dream")
+    guard = spec_of(grown)["properties"]["guard"]
+    guard["properties"]["action"]["enum"].append("Dream")
+    guard["properties"]["patience"] = {"type": "integer", "default": 3}
+    guard["default"]["patience"] = 3
+    known = spec_of(grown)["properties"]["accelerator"]["x-kubernetes-validations"][0]
+    known["rule"] = known["rule"].replace("'NVIDIA-L40S'", "'NVIDIA-L40S', 'NVIDIA-NEXT'")
     assert breaks(custom_resource_definition(), grown) == ()
