@@ -232,6 +232,12 @@ MOVING = Finding(Reason.ENGINE_NOT_STARTING, "crashes", target=Mode.OFF)
         pytest.param(refused(), "MetricsAvailable", ("Unknown", "NotJudged"), id="refused: what runs is not judged"),
         pytest.param(visit(), "Paused", ("False", "NotPaused"), id="not paused"),
         pytest.param(visit(is_paused=True), "Paused", ("True", "Annotation"), id="paused by annotation"),
+        pytest.param(
+            visit(cluster=Cluster(None), is_applied=False, is_paused=True),
+            "SpeculationActive",
+            ("Unknown", "Paused"),
+            id="paused before anything ran",
+        ),
         pytest.param(visit(), "Reconciling", ("False", "RolledOut"), id="all is done"),
         pytest.param(visit(is_applied=False), "Reconciling", ("True", "Applying"), id="about to be applied"),
         pytest.param(visit(cluster=Cluster(None)), "Reconciling", ("True", "Applying"), id="about to be created"),

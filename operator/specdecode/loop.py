@@ -293,6 +293,9 @@ def _election(settings: Settings, kube: Kube) -> Election:
 async def run(settings: Settings) -> None:
     """Run the operator until SIGTERM or SIGINT. Raises SettingsError when it cannot start."""
     kubeconfig = settings.kubeconfig or os.environ.get("KUBECONFIG")
+    if kubeconfig:
+        # Kopf watches with a login of its own, and this is where it looks.
+        os.environ["KUBECONFIG"] = str(kubeconfig)
     async with (
         connect(str(kubeconfig) if kubeconfig else None) as kube,
         PrometheusClient.from_settings(settings) as prometheus,

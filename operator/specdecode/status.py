@@ -158,11 +158,11 @@ def _speculation_when_on(visit: Visit, decision: Decision) -> Answer:
 
 
 def _speculation_if_free(visit: Visit, decision: Decision) -> Answer:
-    child = visit.cluster.child
     if decision.recommended is not None:
         return TRUE, Reason.STEP_DOWN_RECOMMENDED, decision.message
-    if not visit.is_paused and (child is None or not visit.is_applied or not child.is_rolled_out):
-        return UNKNOWN, Reason.ROLLOUT_RUNNING, f"{decision.mode} is being rolled out"
+    unknown = _unless_it_runs(visit, decision)
+    if unknown is not None:
+        return unknown
     if decision.rollback is not None:
         return TRUE, Reason.ROLLED_BACK, decision.rollback.message
     if decision.reason is Reason.FORCED:
@@ -171,6 +171,15 @@ def _speculation_if_free(visit: Visit, decision: Decision) -> Answer:
     if is_other and not visit.is_paused:
         return TRUE, Reason.QUALIFYING, f"guard.qualify: {decision.mode} runs first, until what it accepts is known"
     return TRUE, Reason.AS_REQUESTED, f"{decision.mode} runs as requested"
+
+
+def _unless_it_runs(visit: Visit, decision: Decision) -> Answer | None:
+    child = visit.cluster.child
+    if visit.is_paused:
+        return (UNKNOWN, Reason.PAUSED, "paused before anything ran") if child is None else None
+    if child is None or not visit.is_applied or not child.is_rolled_out:
+        return UNKNOWN, Reason.ROLLOUT_RUNNING, f"{decision.mode} is being rolled out"
+    return None
 
 
 def _speculation_when_off(_: Visit, decision: Decision) -> Answer:

@@ -126,9 +126,9 @@ async def test_the_operator_runs_from_it_as_nobody(app: Path, plane: ControlPlan
     flags = (f"--namespace={NAMESPACE}", "--listen-port=0", "--listen-address=127.0.0.1")
     operator = Process(
         "the image's operator",
-        command("run", *flags, "--prometheus-url=http://127.0.0.1:9"),
+        command("run", *flags, "--prometheus-url=http://127.0.0.1:9", f"--kubeconfig={readable}"),
         log=tmp_path / "operator.log",
-        environment=variables(app, KUBECONFIG=str(readable)),
+        environment=variables(app),
         directory=Path("/"),
     )
     await operator.start()
