@@ -250,7 +250,7 @@ def judge(prepared: Prepared, seen: Seen, now: datetime) -> Outcome:
     visit = replace(
         visit,
         decision=decision,
-        rules=explain(situation) if is_news(old.decision, decision, resource.spec_hash) else (),
+        rules=explain(situation) if is_news(old.decision, decision, resource.spec_hash, now) else (),
         calibration=_calibration(prepared, visit, decision.mode, judged_at) if is_applied else old.calibration,
         is_applied=is_applied,
         # What was refused once and is there now, put there by somebody else, is no failure any more.

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 import aiohttp
+import yaml
 from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import ApiClient, Configuration
 
@@ -41,6 +42,17 @@ _PLURALS = {
     "PodMonitor": "podmonitors",
     "Service": "services",
 }
+
+_UNREADABLE = (
+    kube_config.ConfigException,
+    yaml.YAMLError,
+    OSError,
+    AttributeError,
+    KeyError,
+    TypeError,
+    ValueError,
+)
+"""What the library raises for a kubeconfig that is absent, no YAML, or other YAML."""
 
 Body = dict[str, Any]
 
@@ -215,6 +227,21 @@ class Kube:
                 return
 
 
+def namespace_of(kubeconfig: str, context: str | None) -> str:
+    """The namespace of a context, or of the current one. Raises SettingsError when the kubeconfig cannot be read."""
+    try:
+        contexts, current = kube_config.list_kube_config_contexts(config_file=kubeconfig)  # type: ignore[no-untyped-call]  # theirs
+        found = next((each for each in contexts if each["name"] == context), current)
+        return str((found.get("context") or {}).get("namespace") or "default")
+    except _UNREADABLE as error:
+        raise _no_cluster(error) from error
+
+
+def _no_cluster(error: Exception) -> SettingsError:
+    first_line = next(iter(str(error).splitlines()), "") or type(error).__name__
+    return SettingsError(f"no cluster to talk to: {first_line}; run inside a pod, or set KUBECONFIG")
+
+
 @asynccontextmanager
 async def connect(kubeconfig: str | None, context: str | None = None) -> AsyncIterator[Kube]:
     """A client for the cluster of `kubeconfig`, in its current context unless one is named, or of this pod.
@@ -229,7 +256,7 @@ async def connect(kubeconfig: str | None, context: str | None = None) -> AsyncIt
             await kube_config.load_kube_config(  # type: ignore[no-untyped-call]  # theirs
                 config_file=kubeconfig, context=context, client_configuration=configuration
             )
-    except (kube_config.ConfigException, OSError) as error:
-        raise SettingsError(f"no cluster to talk to: {error}; run inside a pod, or set KUBECONFIG") from error
+    except _UNREADABLE as error:
+        raise _no_cluster(error) from error
     async with ApiClient(configuration) as client:
         yield Kube(client)

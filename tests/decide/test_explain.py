@@ -50,6 +50,10 @@ def by_temperature(count: float) -> dict[str, Any]:
 
 LIMITED = {"spec.guard": {"latency": {"tpotP99": "40ms", "ttftP99": "2s"}}}
 METERED = {"spec.guard": {"meter": True}}
+UNPAID = window(accepted_tokens=10_500, step_seconds_sum=60.0)
+OVER = window(tpot=Histogram(((0.05, 0.0), (0.075, 3000.0), (inf, 3000.0)), sum_seconds=180.0, count=3000.0))
+LOW = window(accepted_tokens=8000.0)
+BETTER = replace(fifth(LOW), accepted_tokens=3000.0)
 FEW = window(drafts=10, draft_tokens=50, accepted_tokens=30)
 WITH_OFF = status(baseline=BaselineStatus(off=off_baseline(off_band("30ms"))))
 
@@ -71,7 +75,7 @@ WITH_OFF = status(baseline=BaselineStatus(off=off_baseline(off_band("30ms"))))
         (
             Reason.QUANTIZATION_DROP,
             view(status=seen_draft("75.0"), seen={"slow": FEW, "fast": fifth(FEW)}),
-            "50 draft tokens, fewer than",
+            "10 draft tokens in the smallest of baseline, window and newest part, needs 2000",
         ),
         (Reason.QUANTIZATION_DROP, view(status=seen_draft("75.0")), "unquantised 75.0 %: "),
         (Reason.SLOWER_THAN_BASELINE, view(OFF), "speculation is off"),
@@ -79,7 +83,7 @@ WITH_OFF = status(baseline=BaselineStatus(off=off_baseline(off_band("30ms"))))
         (
             Reason.SLOWER_THAN_BASELINE,
             view(seen={"slow": FEW, "fast": fifth(FEW), "batches": ()}),
-            "nothing is known of 16 running requests per replica without speculation",
+            "nothing was measured without speculation at 16 running requests per replica",
         ),
         (Reason.LATENCY_OVER_LIMIT, view(), "no limit is set in guard.latency"),
         (
@@ -91,7 +95,27 @@ WITH_OFF = status(baseline=BaselineStatus(off=off_baseline(off_band("30ms"))))
         ),
         (Reason.ACCEPTANCE_BELOW_FLOOR, view(), "limit 50 %"),
         (Reason.ACCEPTANCE_BELOW_FLOOR, view(OFF), "speculation is off"),
-        (Reason.ACCEPTANCE_BELOW_FLOOR, view(seen={"slow": FEW, "fast": fifth(FEW)}), "fewer than 1000"),
+        (
+            Reason.ACCEPTANCE_BELOW_FLOOR,
+            view(seen={"slow": FEW, "fast": fifth(FEW)}),
+            "50 draft tokens in 10 drafts over 5m, needs 1000 in 200",
+        ),
+        (
+            Reason.SLOWER_THAN_BASELINE,
+            view(seen={"slow": UNPAID, "fast": fifth(UNPAID)}),
+            "per replica; predicted 0.71, which is no evidence",
+        ),
+        (
+            Reason.LATENCY_OVER_LIMIT,
+            view(spec=LIMITED, seen={"slow": OVER, "fast": fifth(window())}),
+            "tpotP99 50 ms..75 ms, limit 40ms, not all the time; ttftP99",
+        ),
+        (Reason.ACCEPTANCE_BELOW_FLOOR, view(seen={"slow": UNPAID, "fast": BETTER}), "limit 50 %"),
+        (
+            Reason.ACCEPTANCE_BELOW_FLOOR,
+            view(seen={"slow": LOW, "fast": BETTER}),
+            "acceptance rate 40.0 % over 5m, limit 50 %, not all the time",
+        ),
         (Reason.ACCEPTANCE_UNDER_REVIEW, view(), "review from 50 to 65 %"),
         (Reason.ACCEPTANCE_DECAYS, view(), "too little was seen to tell a change"),
         (Reason.ACCEPTANCE_DECAYS, view(seen={"signals": Signals(decay=MOVED)}), "2.40 -> 2.30, evidence 3.0 of 12.0"),
@@ -164,10 +188,20 @@ EXPLAINED = DecisionStatus(at=NOW, mode=DRAFT, reason="AsRequested", message="ac
     ],
 )
 def test_what_is_explained_anew(decision: Decision, spec_hash: str, is_new: bool) -> None:  # noqa: FBT001 - a table
-    assert is_news(EXPLAINED, decision, spec_hash) is is_new
+    assert is_news(EXPLAINED, decision, spec_hash, NOW) is is_new
     later = next_decision(EXPLAINED, decision, spec_hash, (), NOW + timedelta(minutes=1))
     assert (later != EXPLAINED) is is_new
 
 
 def test_the_first_decision_is_news() -> None:
-    assert is_news(None, KEPT, "hash")
+    assert is_news(None, KEPT, "hash", NOW)
+
+
+@pytest.mark.parametrize("reason", [Reason.NO_FALLBACK_FITS, Reason.STEP_DOWN_RECOMMENDED])
+def test_what_would_be_done_stands_for_a_while(reason: Reason) -> None:
+    """A limit that is straddled costs no write at every look."""
+    would = EXPLAINED.model_copy(update={"reason": reason.value})
+    assert not is_news(would, KEPT, "hash", NOW + timedelta(minutes=9))
+    assert is_news(would, KEPT, "hash", NOW + timedelta(minutes=10))
+    assert is_news(would, replace(KEPT, mode=OFF), "hash", NOW)
+    assert is_news(would, replace(KEPT, step=Step.UP), "hash", NOW)

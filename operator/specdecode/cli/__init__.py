@@ -5,11 +5,16 @@ from typing import Annotated
 
 import typer
 
+from specdecode.cli.annotate import force, pause, resume, retry
 from specdecode.cli.backtest import backtest
 from specdecode.cli.crd import crd
+from specdecode.cli.diff import diff
+from specdecode.cli.explain import explain
+from specdecode.cli.history import history
 from specdecode.cli.plan import plan
 from specdecode.cli.render import render
 from specdecode.cli.run import run
+from specdecode.cli.status import status
 from specdecode.cli.sweep import sweep
 
 app = typer.Typer(
@@ -36,6 +41,16 @@ def options(
     """Plan, render and run vLLM with speculative decoding on Kubernetes."""
 
 
+_IN_A_CLUSTER = "In a cluster"
+
+app.command(rich_help_panel=_IN_A_CLUSTER)(status)
+app.command(rich_help_panel=_IN_A_CLUSTER)(history)
+app.command(rich_help_panel=_IN_A_CLUSTER)(explain)
+app.command(rich_help_panel=_IN_A_CLUSTER)(retry)
+app.command(rich_help_panel=_IN_A_CLUSTER)(pause)
+app.command(rich_help_panel=_IN_A_CLUSTER)(resume)
+app.command(rich_help_panel=_IN_A_CLUSTER)(force)
+app.command(rich_help_panel=_IN_A_CLUSTER)(diff)
 app.command()(plan)
 app.command()(render)
 app.command()(crd)

@@ -2,7 +2,7 @@
 sentences for every deployment at every tick would cost more than the judgement.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from specdecode.api.status import SAW_LIMIT, DecisionStatus, RuleOutcome, Rules, RuleStatus
 from specdecode.decide.decision import Decision, Finding, Reason, Step
@@ -37,18 +37,26 @@ def explained(view: View, acting: Reason | None = None) -> Rules:
     return tuple(_asked(rule, view, acting) for rule in RULES)
 
 
-def is_news(old: DecisionStatus | None, decision: Decision, spec_hash: str) -> bool:
-    """Whether a decision is another than the one that status explains. Other numbers make no other decision."""
-    if old is None:
+_LINGERS = frozenset({Reason.NO_FALLBACK_FITS, Reason.STEP_DOWN_RECOMMENDED})
+_STANDS = timedelta(minutes=10)
+"""A limit that is straddled must not cost a write at every look."""
+
+
+def is_news(old: DecisionStatus | None, decision: Decision, spec_hash: str, now: datetime) -> bool:
+    """Whether a decision is another than the one that status explains. Other numbers make no other decision; and what
+    would be done if it could stands for a while, although a moment later it would not.
+    """
+    if old is None or (old.mode, old.spec_hash) != (decision.mode, spec_hash):
         return True
-    return (old.mode, old.reason, old.spec_hash) != (decision.mode, decision.reason, spec_hash)
+    is_at_rest = old.reason in _LINGERS and decision.step is Step.KEEP and now - old.at < _STANDS
+    return old.reason != decision.reason and not is_at_rest
 
 
 def next_decision(
     old: DecisionStatus | None, decision: Decision, spec_hash: str, rules: Rules, now: datetime
 ) -> DecisionStatus:
     """What status explains after this decision; `rules` are those of a decision that is news."""
-    if old is not None and not is_news(old, decision, spec_hash):
+    if old is not None and not is_news(old, decision, spec_hash, now):
         return old
     is_step_down = decision.step is Step.DOWN and decision.rollback is not None
     return DecisionStatus(

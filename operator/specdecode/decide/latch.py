@@ -4,7 +4,9 @@ status and the second record on the owned Deployment, and no metrics.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
+from specdecode.api.guard import RetrySpec
 from specdecode.api.status import RollbackStatus, rfc3339
 from specdecode.api.values import seconds_of
 from specdecode.api.vocabulary import ANNOTATION_FORCE_MODE, ANNOTATION_PAUSED, ANNOTATION_RETRY, Mode
@@ -20,6 +22,7 @@ RETRIED_ACTION = "Retried"
 """Of one that was another try."""
 CONFIRMED_ACTION = "Confirmed"
 """Of one that says that the other try pays."""
+_END_OF_CALENDAR = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -117,12 +120,19 @@ def _retried(situation: Situation) -> Asked | None:
     return Asked(mode, Reason.RETRIED, message, step=Step.UP, acknowledged_retry=value)
 
 
-def _retried_by_time(situation: Situation) -> Asked | None:
-    latch, retry = _latch(situation), situation.guard.retry
-    if latch is None or retry is None or latch.attempts > retry.max_attempts:
+def next_retry(latch: RollbackStatus, retry: RetrySpec | None) -> datetime | None:
+    """When the requested mode is tried again by itself; None: never. Each attempt doubles the wait."""
+    if retry is None or latch.attempts > retry.max_attempts:
         return None
     wait_seconds = seconds_of(retry.after) * 2 ** (latch.attempts - 1)
-    if (situation.now - latch.at).total_seconds() < wait_seconds:
+    is_ever = wait_seconds < (_END_OF_CALENDAR - latch.at).total_seconds()
+    return latch.at + timedelta(seconds=wait_seconds) if is_ever else None
+
+
+def _retried_by_time(situation: Situation) -> Asked | None:
+    latch, retry = _latch(situation), situation.guard.retry
+    moment = None if latch is None else next_retry(latch, retry)
+    if latch is None or retry is None or moment is None or situation.now < moment:
         return None
     mode = first_mode(situation)
     message = (

@@ -14,7 +14,7 @@ from specdecode.decide.acceptance import (
 from specdecode.decide.baseline import COLLAPSED_ACCEPTANCE_LENGTH, MIN_DRAFT_TOKENS, acceptance_points
 from specdecode.decide.changes import MIN_REQUESTS_PER_TEMPERATURE
 from specdecode.decide.facts import Change
-from specdecode.decide.latency import between, has_enough, limits, mixed_bounds
+from specdecode.decide.latency import Limit, between, has_enough, limits, mixed_bounds
 from specdecode.decide.quantiles import quantile_bounds
 from specdecode.decide.situation import View
 from specdecode.decide.wording import count, percent, span
@@ -54,11 +54,14 @@ def quantization(view: View) -> str:
     points = acceptance_points(baseline) if baseline else None
     if view.mode is not Mode.QUANTIZED_DRAFT:
         return "no quantised draft runs"
-    if points is None:
+    if baseline is None or points is None:
         return "what the unquantised draft accepts was not measured (guard.qualify measures it first)"
-    if view.slow.draft_tokens < MIN_DRAFT_TOKENS:
-        return f"{count(view.slow.draft_tokens)} draft tokens, fewer than {MIN_DRAFT_TOKENS}"
     rate, limit = view.slow.acceptance_rate, view.guard.acceptance.max_quantization_drop_points
+    least = min(baseline.draft_tokens, view.slow.draft_tokens, view.fast.draft_tokens)
+    if least < MIN_DRAFT_TOKENS:
+        return (
+            f"{count(least)} draft tokens in the smallest of baseline, window and newest part, needs {MIN_DRAFT_TOKENS}"
+        )
     return (
         f"accepts {percent(rate)}, unquantised {points:.1f} %: {points - 100 * rate:.1f} points less, "
         f"limit {limit} with 95 % confidence"
@@ -66,33 +69,43 @@ def quantization(view: View) -> str:
 
 
 def benefit(view: View) -> str:
-    """What speculation brings, from the best source there is."""
+    """What speculation brings, where that was measured: a prediction is no evidence."""
     if view.mode is Mode.OFF:
         return _SPECULATION_IS_OFF
-    expected = view.expected_benefit
-    if expected is None:
-        return f"nothing is known of {view.slow.running_requests:.0f} running requests per replica without speculation"
-    speedup = expected.speedup
+    measured = view.measured_benefit
+    if measured is None:
+        expected = view.expected_benefit
+        predicted = "" if expected is None else f"; predicted {expected.speedup.value:.2f}, which is no evidence"
+        load = f"{view.slow.running_requests:.0f} running requests per replica"
+        return f"nothing was measured without speculation at {load}{predicted}"
+    speedup = measured.speedup
     return (
-        f"speed-up {speedup.value:.2f} (95 %: {speedup.low:.2f} to {speedup.high:.2f}) by {expected.source}, "
+        f"speed-up {speedup.value:.2f} (95 %: {speedup.low:.2f} to {speedup.high:.2f}) by {measured.source}, "
         f"limit {1 / (1 + view.guard.latency.max_regression_percent / 100):.2f}"
     )
 
 
+def _limited(view: View, limit: Limit) -> str:
+    histogram = getattr(view.slow, limit.histogram)
+    if not has_enough(histogram):
+        return f"{limit.name} too few requests, limit {limit.text}"
+    # Over it on the whole, and all the same no reason to act: it was not so all the time.
+    is_over = [limit.is_exceeded(window) for window in (view.slow, view.earlier, view.fast)]
+    partly = ", not all the time" if is_over[0] and not all(is_over) else ""
+    return f"{limit.name} {between(quantile_bounds(histogram, 0.99))}, limit {limit.text}{partly}"
+
+
 def latency(view: View) -> str:
     """The P99s that have a limit."""
-    told = []
-    for limit in limits(view):
-        histogram = getattr(view.slow, limit.histogram)
-        is_known = has_enough(histogram)
-        value = between(quantile_bounds(histogram, 0.99)) if is_known else "too few requests"
-        told.append(f"{limit.name} {value}, limit {limit.text}")
-    return "; ".join(told) or "no limit is set in guard.latency"
+    return "; ".join(_limited(view, limit) for limit in limits(view)) or "no limit is set in guard.latency"
 
 
 def floor(view: View) -> str:
     """Acceptance beside the floor."""
-    return _rate_beside(view, f"limit {view.guard.acceptance.off_below_percent} %")
+    floor_percent = view.guard.acceptance.off_below_percent
+    is_below = [100 * part.acceptance_rate < floor_percent for part in (view.slow, view.earlier, view.fast)]
+    partly = ", not all the time" if is_below[0] and not all(is_below) else ""
+    return _rate_beside(view, f"limit {floor_percent} %{partly}")
 
 
 def review(view: View) -> str:
@@ -106,7 +119,8 @@ def _rate_beside(view: View, limit: str) -> str:
     if view.mode is Mode.OFF:
         return _SPECULATION_IS_OFF
     if slow.drafts < MIN_DRAFTS or slow.draft_tokens < MIN_FLOOR_TOKENS:
-        return f"{count(slow.draft_tokens)} draft tokens over {span(slow.seconds)}, fewer than {MIN_FLOOR_TOKENS}"
+        seen = f"{count(slow.draft_tokens)} draft tokens in {count(slow.drafts)} drafts over {span(slow.seconds)}"
+        return f"{seen}, needs {MIN_FLOOR_TOKENS} in {MIN_DRAFTS}"
     return f"acceptance rate {percent(slow.acceptance_rate)} over {span(slow.seconds)}, {limit}"
 
 
