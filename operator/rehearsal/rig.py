@@ -25,7 +25,11 @@ class Rig:
     kube: Kube
     """As administrator: for looking, never for the operator."""
     directory: Path
-    chart: Chart
+
+    @property
+    def chart(self) -> Chart:
+        """The project's own."""
+        return Chart(self.plane, self.directory / "helm")
 
 
 @asynccontextmanager
@@ -36,4 +40,4 @@ async def raised(directory: Path, say: Say) -> AsyncIterator[Rig]:
         await plane.apply(yaml.safe_dump(custom_resource_definition()))
         await plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         async with connect(str(plane.kubeconfig)) as kube:
-            yield Rig(binaries, plane, kube, directory, Chart(plane, directory / "helm"))
+            yield Rig(binaries, plane, kube, directory)

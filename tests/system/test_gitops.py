@@ -19,7 +19,6 @@ from gitops import argocd
 from gitops.kstatus import compute
 from rich.console import Console
 
-from rehearsal.chart import Chart
 from rehearsal.control_plane import ControlPlane
 from rehearsal.narrator import narrators
 from rehearsal.processes import ProcessError
@@ -69,7 +68,7 @@ async def stage(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -
     voice = narrators([NAMESPACE], Console(quiet=True))[NAMESPACE]
     async with connect(str(plane.kubeconfig)) as kube:
         directory = tmp_path_factory.mktemp("gitops")
-        rig = Rig(plane.binaries, plane, kube, directory, Chart(plane, directory / "helm"))
+        rig = Rig(plane.binaries, plane, kube, directory)
         async with Stage(rig, NAMESPACE, voice, gpus=4) as stage:
             stage.behave(draft=HEALTHY)
             yield stage

@@ -29,7 +29,7 @@ from specdecode.api.schema import custom_resource_definition
 from specdecode.kube import Kube, connect, object_path
 from specdecode.loop import LEASE_LOST
 
-NAMESPACE = "two-operators"
+NAMESPACE = "one-writer"
 LEASE = "specdecode-operator"
 NAME = "llama-70b"
 LEASE_SECONDS = 15
