@@ -15,6 +15,8 @@ from specdecode.errors import (
     ConflictError,
     ForbiddenError,
     LeaseLostError,
+    NotFoundError,
+    RefusedError,
     SettingsError,
     UnavailableError,
 )
@@ -32,6 +34,8 @@ class Store:
         self.version = 0
         self.writers: list[str] = []
         self.trouble: Exception | None = None
+        self.trouble_of_writes: Exception | None = None
+        self.answers_lost = 0
 
     async def find(self, path: str) -> dict[str, Any] | None:
         assert path == "/apis/coordination.k8s.io/v1/namespaces/ops/leases/specdecode"
@@ -39,13 +43,13 @@ class Store:
         return self.lease
 
     async def create_lease(self, body: dict[str, Any]) -> dict[str, Any]:
-        self._fail()
+        self._fail_write()
         if self.lease is not None:
             raise ConflictError("exists", status=409)
         return self._kept(body)
 
     async def replace_lease(self, body: dict[str, Any]) -> dict[str, Any]:
-        self._fail()
+        self._fail_write()
         if self.lease is None or body["metadata"]["resourceVersion"] != str(self.version):
             raise ConflictError("changed", status=409)
         return self._kept(body)
@@ -54,11 +58,19 @@ class Store:
         if self.trouble is not None:
             raise self.trouble
 
+    def _fail_write(self) -> None:
+        self._fail()
+        if self.trouble_of_writes is not None:
+            raise self.trouble_of_writes
+
     def _kept(self, body: dict[str, Any]) -> dict[str, Any]:
         self.version += 1
         metadata = {**body["metadata"], "uid": "u", "resourceVersion": str(self.version)}
         self.lease = {**body, "metadata": metadata}
         self.writers.append(body["spec"]["holderIdentity"])
+        if self.answers_lost:
+            self.answers_lost -= 1
+            raise UnavailableError("reset")
         return self.lease
 
 
@@ -217,6 +229,52 @@ async def test_rights_that_are_missing_are_said_and_not_waited_for() -> None:
         await candidate(store, clock).acquire()
 
 
+@pytest.mark.parametrize(
+    ("trouble", "words"),
+    [
+        (RefusedError("metadata.name: Invalid value", status=422), "set another lease_name"),
+        (
+            NotFoundError("namespaces 'ops' not found", status=404),
+            "the namespace ops .* is not there.*set lease_namespace",
+        ),
+    ],
+)
+async def test_settings_that_can_never_work_are_said_and_not_waited_for(trouble: ClusterError, words: str) -> None:
+    store, clock = Store(), Clock()
+    store.trouble_of_writes = trouble
+    with pytest.raises(SettingsError, match=words):
+        await asyncio.wait_for(candidate(store, clock).acquire(), 5)
+
+
+@pytest.mark.parametrize("during", ["the taking", "a renewal"])
+async def test_a_write_that_landed_without_an_answer_is_no_loss(during: str) -> None:
+    is_taken = during == "a renewal"
+    store, clock = Store(), Clock()
+    election = await acquired(store, clock) if is_taken else candidate(store, clock)
+    store.answers_lost = 1
+    holding = asyncio.create_task(election.hold() if is_taken else election.acquire())
+    await asyncio.sleep(0.1)
+    assert store.answers_lost == 0
+    clock.seconds += 9
+    await asyncio.sleep(0.1)
+    clock.seconds += 9
+    if is_taken:
+        election.check()
+        assert not holding.done()
+        holding.cancel()
+    else:
+        assert holding.done()
+    assert set(store.writers) == {"a"}
+
+
+async def test_a_lease_that_somebody_deleted_is_lost() -> None:
+    store, clock = Store(), Clock()
+    election = await acquired(store, clock)
+    store.lease = None
+    with pytest.raises(LeaseLostError, match="somebody else wrote"):
+        await asyncio.wait_for(election.hold(), 5)
+
+
 async def test_of_two_that_come_at_once_one_gets_it() -> None:
     store, clock = Store(), Clock()
     both = [candidate(store, clock, name) for name in ("a", "b")]
@@ -249,8 +307,9 @@ def test_a_lease_that_was_made_anew_under_its_name_is_another_one() -> None:
     sighting = Sighting()
     lease = {"metadata": {"uid": "1", "resourceVersion": "7"}, "spec": {"holderIdentity": "a"}}
     sighting.note(lease, 0)
-    assert sighting.is_free(lease, 15, 15)
+    assert sighting.is_free(lease, "b", 15, 15)
     again = {**lease, "metadata": {"uid": "2", "resourceVersion": "7"}}
     sighting.note(again, 15)
-    assert not sighting.is_free(again, 15, 15)
-    assert sighting.is_free({"metadata": again["metadata"]}, 15, 15), "one without a holder is free"
+    assert not sighting.is_free(again, "b", 15, 15)
+    assert sighting.is_free({"metadata": again["metadata"]}, "b", 15, 15), "one without a holder is free"
+    assert sighting.is_free(again, "a", 15, 15), "it was taken already, and only the answer was lost"

@@ -16,7 +16,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NoReturn
 
-from specdecode.errors import ClusterError, ConflictError, ForbiddenError, LeaseLostError, NotFoundError, SettingsError
+from specdecode.errors import (
+    ClusterError,
+    ConflictError,
+    ForbiddenError,
+    LeaseLostError,
+    NotFoundError,
+    RefusedError,
+    SettingsError,
+)
 from specdecode.kube import Body, Kube, object_path
 
 logger = logging.getLogger("specdecode")
@@ -49,15 +57,23 @@ class Sighting:
         if seen != self._seen:
             self._seen, self._unchanged_since = seen, now
 
-    def is_free(self, lease: Body, lease_seconds: float, now: float) -> bool:
-        """Whether it may be taken: it was given back, or its holder has been silent for too long."""
+    def is_free(self, lease: Body, identity: str, lease_seconds: float, now: float) -> bool:
+        """Whether it may be taken by `identity`: it was given back, its holder has been silent for too long, or it was
+        taken already and only the answer was lost.
+        """
         spec = lease.get("spec") or {}
         silent_seconds = spec.get("leaseDurationSeconds") or lease_seconds
-        return not spec.get("holderIdentity") or now - self._unchanged_since >= silent_seconds
+        return _holder(lease) in ("", identity) or now - self._unchanged_since >= silent_seconds
+
+
+def _holder(lease: Body) -> str:
+    return str((lease.get("spec") or {}).get("holderIdentity") or "")
 
 
 class Election:
-    """One candidate for one Lease. `clock` is monotonic and goes on while the process is suspended."""
+    """One candidate for one Lease. `clock` is monotonic and goes on while the process is suspended; no other process
+    ever has the same `identity`.
+    """
 
     def __init__(
         self,
@@ -85,25 +101,29 @@ class Election:
             raise LeaseLostError(f"the Lease {self._namespace}/{self._name} is not held: nothing is written")
 
     async def acquire(self) -> None:
-        """Wait until it is held. Raises SettingsError when it may never be, for want of rights."""
-        told = ""
+        """Wait until it is held. Raises SettingsError when it never will be: no rights, no namespace, a bad name."""
+        told = (logging.NOTSET, "")
         while True:
-            try:
-                holder = await self._try_to_take()
-            except ForbiddenError as error:
-                raise SettingsError(
-                    f"the operator may not use the Lease {self._namespace}/{self._name}: {error}; check its RBAC"
-                ) from error
-            except (ClusterError, TimeoutError) as error:
-                logger.warning("the Lease cannot be asked for, trying again: %s", str(error) or "no answer")
-                holder = told
+            news = await self._attempt()
             if self._lease is not None:
                 logger.info("leading: %s holds the Lease %s/%s", self.identity, self._namespace, self._name)
                 return
-            if holder != told:
-                logger.info("standing by: %s holds the Lease %s/%s", holder, self._namespace, self._name)
-                told = holder
+            if news != told:
+                logger.log(*news)
+                told = news
             await asyncio.sleep(self._terms.retry_seconds)
+
+    async def _attempt(self) -> tuple[int, str]:
+        """Try once to take it; answers with what there is to log if that did not work."""
+        lease = f"the Lease {self._namespace}/{self._name}"
+        try:
+            return logging.INFO, f"standing by: {await self._try_to_take()} holds {lease}"
+        except ForbiddenError as error:
+            raise SettingsError(f"the operator may not use {lease}: {error}; check its RBAC") from error
+        except RefusedError as error:
+            raise SettingsError(f"{lease} is refused: {error}; set another lease_name") from error
+        except (ClusterError, TimeoutError) as error:
+            return logging.WARNING, f"{lease} cannot be asked for, trying again: {str(error) or 'no answer'}"
 
     async def hold(self) -> NoReturn:
         """Renew it for ever. Raises LeaseLostError as soon as it is lost."""
@@ -111,13 +131,11 @@ class Election:
             await asyncio.sleep(self._terms.retry_seconds)
             self.check()
             try:
-                async with asyncio.timeout(self._left_seconds()):
+                # One request that hangs must leave time for another.
+                async with asyncio.timeout(min(self._left_seconds(), self._terms.renew_seconds / 2)):
                     await self._renew()
-            except (ConflictError, NotFoundError) as error:
-                self._lease = None
-                raise LeaseLostError(
-                    f"somebody else wrote the Lease {self._namespace}/{self._name}: {error}"
-                ) from error
+            except LeaseLostError:
+                raise
             except (ClusterError, TimeoutError) as error:
                 logger.warning("the Lease was not renewed, trying again: %s", str(error) or "no answer")
 
@@ -136,12 +154,11 @@ class Election:
     async def _try_to_take(self) -> str:
         """Take it if it is free; answers with its holder."""
         async with asyncio.timeout(self._terms.renew_seconds):
-            path = object_path(API_VERSION, "leases", self._namespace, self._name)
-            lease, asked_at = await self._kube.find(path), self._clock()
+            lease, asked_at = await self._kube.find(self._path()), self._clock()
             if lease is not None:
                 self._sighting.note(lease, asked_at)
-                if not self._sighting.is_free(lease, self._terms.lease_seconds, asked_at):
-                    return str(lease["spec"]["holderIdentity"])
+                if not self._sighting.is_free(lease, self.identity, self._terms.lease_seconds, asked_at):
+                    return _holder(lease)
             try:
                 self._lease = await self._written(lease)
                 self._renewed_at = asked_at
@@ -149,17 +166,36 @@ class Election:
                 return "another replica"
             return self.identity
 
+    def _path(self) -> str:
+        return object_path(API_VERSION, "leases", self._namespace, self._name)
+
     async def _written(self, lease: Body | None) -> Body:
-        if lease is None:
+        if lease is not None:
+            return await self._kube.replace_lease(self._body(lease, holder=self.identity))
+        try:
             return await self._kube.create_lease(self._body(None, holder=self.identity))
-        return await self._kube.replace_lease(self._body(lease, holder=self.identity))
+        except NotFoundError as error:
+            raise SettingsError(
+                f"the namespace {self._namespace} of the Lease {self._name} is not there: {error}; set lease_namespace"
+            ) from error
 
     async def _renew(self) -> None:
         assert self._lease is not None, "only a Lease that is held is renewed"
         asked_at = self._clock()
-        self._lease = await self._kube.replace_lease(self._body(self._lease, holder=self.identity))
+        try:
+            renewed = await self._written(self._lease)
+        except (ConflictError, NotFoundError) as error:
+            renewed = await self._written(await self._still_own(error))
         # From when it was asked for: the answer may have been long under way.
-        self._renewed_at = asked_at
+        self._lease, self._renewed_at = renewed, asked_at
+
+    async def _still_own(self, error: ClusterError) -> Body:
+        """The Lease as it is, if the one who wrote it was this process and only the answer was lost."""
+        lease = await self._kube.find(self._path())
+        if lease is None or _holder(lease) != self.identity:
+            self._lease = None
+            raise LeaseLostError(f"somebody else wrote the Lease {self._namespace}/{self._name}: {error}") from error
+        return lease
 
     def _body(self, lease: Body | None, *, holder: str) -> Body:
         now = self._now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
