@@ -13,6 +13,7 @@ import pytest
 
 from specdecode.errors import SettingsError
 from specdecode.observe import prometheus
+from specdecode.observe.credentials import Credentials, Token
 from specdecode.observe.prometheus import Answer, Failure, Line, Lines, Past, PrometheusClient, Sample, Samples
 from specdecode.settings import Settings
 
@@ -28,6 +29,10 @@ def vector(*values: tuple[dict[str, str], str], **more: Any) -> dict[str, Any]:
 def replying(body: Any, status: int = 200) -> Handler:
     content = body if isinstance(body, (bytes, str)) else json.dumps(body)
     return lambda _: httpx.Response(status, content=content)
+
+
+def by_token(file: Path) -> Credentials:
+    return Credentials(Token(file))
 
 
 def raising(error: Exception) -> Handler:
@@ -134,7 +139,9 @@ async def test_the_token_is_read_again_for_every_query(tmp_path: Path) -> None:
         seen.append(request.headers["Authorization"])
         return httpx.Response(200, json=vector())
 
-    async with PrometheusClient("http://p", transport=httpx.MockTransport(handler), token_file=token) as client:
+    async with PrometheusClient(
+        "http://p", transport=httpx.MockTransport(handler), credentials=by_token(token)
+    ) as client:
         for text in ("first\n", "second\n"):
             token.write_text(text)
             await client.query("up", at=AT)
@@ -232,14 +239,25 @@ async def test_a_url_that_is_none_is_a_failure() -> None:
         assert isinstance(await client.query("up", at=AT), Failure)
 
 
-@pytest.mark.parametrize("content", [None, b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(None, id="it is not there"),
+        pytest.param(b"\xff\xfes3cret", id="it is no text"),
+        pytest.param(b" \n", id="it is empty"),
+        pytest.param(b"s3cret\ns3cret", id="it has two lines"),
+        pytest.param(b"s3cret\x00", id="it has control characters"),
+        pytest.param("s3cret\u00e9".encode(), id="no header can carry it"),
+    ],
+)
 async def test_a_token_that_cannot_be_read_is_a_failure(tmp_path: Path, content: bytes | None) -> None:
     token = tmp_path / "token"
     if content is not None:
         token.write_bytes(content)
-    answer = await asked(replying(vector()), token_file=token)
+    answer = await asked(replying(vector()), credentials=by_token(token))
     assert isinstance(answer, Failure)
-    assert "credentials" in answer.cause
+    assert f"the credentials for Prometheus cannot be read: {token}" in answer.cause
+    assert "s3cret" not in answer.cause
 
 
 async def test_cancellation_is_no_failure() -> None:

@@ -3,13 +3,12 @@ raises on what the server says, and never reads a missing, partial or broken ans
 """
 
 import asyncio
-import base64
 import math
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Literal, Self, TypeVar
 
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, ValidationError
 
 from specdecode.errors import SettingsError
+from specdecode.observe.credentials import Credentials, CredentialsError
 from specdecode.settings import Settings
 
 TIMEOUT = httpx.Timeout(connect=2.0, read=8.0, write=2.0, pool=2.0)
@@ -213,44 +213,13 @@ async def _body(response: httpx.Response) -> bytes:
     return bytes(body)
 
 
-@dataclass(frozen=True)
-class BasicAuth:
-    """A user, and where the password is."""
+@dataclass(eq=False)
+class _Pool:
+    """Connections under one state of the TLS files."""
 
-    username: str
-    password_file: Path
-
-
-def _basic_auth(settings: Settings) -> BasicAuth | None:
-    username, password_file = settings.prometheus_username, settings.prometheus_password_file
-    if username and settings.prometheus_token_file is not None:
-        raise SettingsError("prometheus_username and prometheus_token_file exclude each other; set one of them")
-    if bool(username) != (password_file is not None):
-        raise SettingsError("prometheus_username and prometheus_password_file belong together; set both or none")
-    return BasicAuth(username, password_file) if password_file is not None else None
-
-
-def _tls(settings: Settings) -> ssl.SSLContext | None:
-    certificate, key = settings.prometheus_client_certificate_file, settings.prometheus_client_key_file
-    if (certificate is None) != (key is None):
-        raise SettingsError(
-            "prometheus_client_certificate_file and prometheus_client_key_file belong together; set both or none"
-        )
-    if settings.prometheus_ca_file is None and certificate is None:
-        return None
-    try:
-        tls = ssl.create_default_context(cafile=settings.prometheus_ca_file)
-    except OSError as error:  # ssl.SSLError is one
-        raise SettingsError(f"prometheus_ca_file {settings.prometheus_ca_file} cannot be read: {error}") from error
-    if certificate is not None:
-        try:
-            tls.load_cert_chain(certificate, key)
-        except OSError as error:
-            raise SettingsError(
-                f"prometheus_client_certificate_file {certificate} and prometheus_client_key_file {key} "
-                f"cannot be read: {error}"
-            ) from error
-    return tls
+    client: httpx.AsyncClient
+    calls: int = 0
+    """Under way."""
 
 
 class PrometheusClient:
@@ -265,23 +234,19 @@ class PrometheusClient:
         url: str,
         *,
         transport: httpx.AsyncBaseTransport | None = None,
-        token_file: Path | None = None,
-        basic_auth: BasicAuth | None = None,
-        tls: ssl.SSLContext | None = None,
+        credentials: Credentials | None = None,
         timeout: httpx.Timeout = TIMEOUT,
         total_seconds: float = TOTAL_SECONDS,
     ) -> None:
+        """Raises CredentialsError when a file of TLS cannot be read."""
         self._base = f"{url.rstrip('/')}/api/v1"
-        self._token_file = token_file
-        self._basic_auth = basic_auth
+        self._transport = transport
+        self._credentials = credentials or Credentials()
+        self._timeout = timeout
         self._total_seconds = total_seconds
-        self._client = httpx.AsyncClient(
-            transport=transport,
-            verify=tls or True,
-            timeout=timeout,
-            trust_env=False,
-            follow_redirects=False,
-        )
+        tls = self._credentials.tls
+        self._tls_version = tls.version() if tls is not None else None
+        self._pool = self._new_pool()
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -290,12 +255,11 @@ class PrometheusClient:
         Raises SettingsError when they contradict each other or a file of TLS cannot be read. Token and password may
         come later: they are read when they are needed.
         """
-        return cls(
-            str(settings.prometheus_url),
-            token_file=settings.prometheus_token_file,
-            basic_auth=_basic_auth(settings),
-            tls=_tls(settings),
-        )
+        credentials = Credentials.from_settings(settings)
+        try:
+            return cls(str(settings.prometheus_url), credentials=credentials)
+        except CredentialsError as error:
+            raise SettingsError(str(error)) from error
 
     async def __aenter__(self) -> Self:
         return self
@@ -307,16 +271,41 @@ class PrometheusClient:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        await self._pool.client.aclose()
 
-    def _headers(self) -> dict[str, str]:
-        """Token and password are read again for every call, so that they may rotate."""
-        if self._token_file is not None:
-            return {"Authorization": f"Bearer {self._token_file.read_text().strip()}"}
-        if self._basic_auth is not None:
-            pair = f"{self._basic_auth.username}:{self._basic_auth.password_file.read_text().strip()}"
-            return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
-        return {}
+    def _new_pool(self) -> _Pool:
+        tls = self._credentials.tls
+        client = httpx.AsyncClient(
+            transport=self._transport,
+            verify=tls.context() if tls is not None else True,
+            timeout=self._timeout,
+            trust_env=False,
+            follow_redirects=False,
+        )
+        return _Pool(client)
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[httpx.AsyncClient]:
+        """The client for one call: a new one when files of TLS were replaced; the old one ends with its calls."""
+        await self._follow_tls()
+        pool = self._pool
+        pool.calls += 1
+        try:
+            yield pool.client
+        finally:
+            pool.calls -= 1
+            await self._close_if_done(pool)
+
+    async def _follow_tls(self) -> None:
+        tls = self._credentials.tls
+        if tls is None or (version := tls.version()) == self._tls_version:
+            return
+        old, self._pool, self._tls_version = self._pool, self._new_pool(), version
+        await self._close_if_done(old)
+
+    async def _close_if_done(self, pool: _Pool) -> None:
+        if pool is not self._pool and not pool.calls:
+            await pool.client.aclose()
 
     async def query(self, promql: str, *, at: datetime) -> Answer:
         """Evaluate `promql` at one instant."""
@@ -341,16 +330,25 @@ class PrometheusClient:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             words = ": ".join(word for word in (type(error).__name__, _shown(str(error))) if word)
             return Failure(f"Prometheus cannot be reached: {words}")
-        except (OSError, UnicodeError) as error:
-            return Failure(f"the credentials for Prometheus cannot be read: {_shown(str(error))}")
+        except ssl.SSLError as error:
+            # Mostly httpx wraps it. It does not when a server refuses our certificate after the handshake, which under
+            # TLS 1.3 is only told with the first answer.
+            return Failure(f"Prometheus refused the TLS connection: {_shown(str(error))}")
+        except CredentialsError as error:
+            return Failure(f"the credentials for Prometheus cannot be read: {error}")
 
     async def _sent(self, endpoint: str, form: Mapping[str, str]) -> tuple[int, bytes] | Failure:
         data = {**form, "timeout": _SERVER_TIMEOUT}
-        request = self._client.build_request("POST", f"{self._base}/{endpoint}", data=data, headers=self._headers())
-        response = await self._client.send(request, stream=True)
-        try:
-            if response.is_redirect:
-                return Failure(f"Prometheus answered {response.status_code}: redirects are not followed; set its URL")
-            return response.status_code, await _body(response)
-        finally:
-            await response.aclose()
+        async with self._connected() as client:
+            request = client.build_request(
+                "POST", f"{self._base}/{endpoint}", data=data, headers=self._credentials.headers()
+            )
+            response = await client.send(request, stream=True)
+            try:
+                if response.is_redirect:
+                    return Failure(
+                        f"Prometheus answered {response.status_code}: redirects are not followed; set its URL"
+                    )
+                return response.status_code, await _body(response)
+            finally:
+                await response.aclose()
