@@ -11,11 +11,14 @@ import asyncio
 import logging
 import os
 import secrets
+import signal
 import socket
 import time
+from collections.abc import Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from specdecode.api.resource import read_status
 from specdecode.api.vocabulary import GROUP, PLURAL, VERSION
@@ -54,6 +57,7 @@ _NOT_MEASURABLE = Measurement(Availability.NO_DATA, "nothing runs in a known mod
 
 LEASE_LOST = 4
 """Exit code of a replica that lost its Lease."""
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _GOES_ON_WHILE_SUSPENDED = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -220,7 +224,8 @@ class Operator:
         """Run until told to stop. If one task dies the process dies, and its successor goes on from status."""
         runner = await serve(self.settings.listen_address, self.settings.listen_port, self.metrics, self.health)
         try:
-            await self._lead()
+            if not await self._lead():
+                return
             async with asyncio.TaskGroup() as group:
                 background = [
                     group.create_task(self.evaluate(), name="evaluate"),
@@ -231,19 +236,23 @@ class Operator:
                 await watch(self.store, self.queue.add, self.settings.namespaces)
                 for task in background:
                     task.cancel()
+        finally:
             if self._election is not None:
                 await self._election.release()
-        finally:
             await runner.cleanup()
 
-    async def _lead(self) -> None:
-        """Wait until this is the process that works: nothing is watched or written before."""
+    async def _lead(self) -> bool:
+        """Wait until this is the process that works: nothing is watched or written before. False: it was told to stop
+        meanwhile.
+        """
         if self._election is not None:
             self.health.is_standing_by = True
-            await self._election.acquire()
+            if not await _unless_stopped(self._election.acquire()):
+                return False
             self.health.tick()
             self.health.is_standing_by = False
         self.metrics.leader.set(1)
+        return True
 
     async def _hold(self, election: Election) -> None:
         """Hold the Lease; without it the process ends at once. No farewell: another one may be writing already."""
@@ -268,6 +277,28 @@ async def _require_crd(kube: Kube, settings: Settings) -> None:
         raise SettingsError(f"the operator may not list {PLURAL}.{GROUP}: {error}; check its RBAC") from error
     except ClusterError as error:
         logger.warning("the API server is out of reach, waiting for it: %s", error)
+
+
+async def _unless_stopped(waiting: Coroutine[Any, Any, None]) -> bool:
+    """Wait, unless the process is told to stop; answers whether the wait came to its end.
+
+    Later kopf listens for signals. Until then nobody does, and to the first process of a container, which is what this
+    is in a pod, the kernel delivers only signals that somebody listens for.
+    """
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(waiting)
+    for number in _STOP_SIGNALS:
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        await asyncio.wait([task])
+    finally:
+        task.cancel()
+        for number in _STOP_SIGNALS:
+            loop.remove_signal_handler(number)
+    if task.cancelled():
+        return False
+    task.result()
+    return True
 
 
 def _own_namespace() -> str:

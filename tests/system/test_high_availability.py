@@ -7,6 +7,7 @@ import asyncio
 import base64
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -141,6 +142,12 @@ async def pair(plane: ControlPlane, tmp_path: Path) -> AsyncIterator[Pair]:
         await plane.kubectl("delete", "lease", "--all", f"--namespace={NAMESPACE}", "--timeout=20s")
 
 
+def listens_for(pid: int, number: signal.Signals) -> bool:
+    """Whether a process has a handler for a signal."""
+    caught = re.findall(r"SigCgt:\s*([0-9a-f]+)", Path(f"/proc/{pid}/status").read_text())
+    return bool(int(caught[0], 16) >> (number - 1) & 1)
+
+
 def tell(what: str, seconds: float) -> None:
     sys.stdout.write(f"high availability: {what}: {seconds:.1f} s\n")
 
@@ -201,3 +208,18 @@ async def test_a_leader_that_slept_too_long_wakes_up_writes_nothing_and_ends(pai
     await pair.edit(5)
     await eventually(lambda: pair.applied(5), within=20)
     assert {credential for credential, _ in pair.writes()[before:]} == {successor.credential}
+
+
+async def test_one_that_waits_ends_at_once_when_it_is_told_to(pair: Pair) -> None:
+    """As the first process of its container, to which the kernel delivers only signals that somebody listens for."""
+    leader = await pair.leader(within=20)
+    waiting = pair.other(leader)
+    pid = waiting.operator.process.pid
+    assert pid is not None
+    assert listens_for(pid, signal.SIGTERM), "the first process of a container would not hear it"
+    told_at = time.monotonic()
+    os.kill(pid, signal.SIGTERM)
+    await eventually(waiting.has_ended, within=5)
+    tell("one that waits, until it has ended", time.monotonic() - told_at)
+    assert waiting.operator.process.returncode == 0
+    assert await pair.leader(within=1) is leader
