@@ -2,9 +2,11 @@
 look is judged by the code that the operator runs. Nothing here writes a condition by hand.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 from builders import ABSENT, NOW, batches_of, body, measurement, pod_fact, with_overrides
@@ -13,7 +15,7 @@ from specdecode.api.resource import Problem
 from specdecode.api.vocabulary import Mode
 from specdecode.decide.breaker import ALONE, Fleet
 from specdecode.decide.facts import Availability, Measurement, PodFact
-from specdecode.judge import Outcome, Seen, judge, prepare
+from specdecode.judge import Outcome, Prepared, Seen, judge, prepare
 from specdecode.manifests.build import Objects, Options
 from specdecode.status import OWNERSHIP_CONFLICT, ApplyFailure
 
@@ -30,6 +32,18 @@ def collapsed(mode: Mode = Mode.QUANTIZED_DRAFT) -> Measurement:
     assert good.slow is not None
     fast, slow = replace(good.fast, accepted_tokens=10.0), replace(good.slow, accepted_tokens=50.0)
     return replace(good, mode=mode, fast=fast, slow=slow)
+
+
+@cache
+def _prepared(text: str, awaited: tuple[Problem, ...]) -> Prepared:
+    return prepare(json.loads(text), Options(), awaited=awaited)
+
+
+def prepared(resource: Body, awaited: tuple[Problem, ...]) -> Prepared:
+    """What follows from the spec; worked out once for each, as in the operator."""
+    named = {field: value for field, value in resource["metadata"].items() if field != "annotations"}
+    calibration = resource.get("status", {}).get("calibration", [])
+    return _prepared(json.dumps({**resource, "metadata": named, "status": {"calibration": calibration}}), awaited)
 
 
 class Walk:
@@ -68,7 +82,7 @@ class Walk:
         return self
 
     def _judged(self) -> Outcome:
-        ready = prepare(self.body, Options(), awaited=self.awaited)
+        ready = prepared(self.body, self.awaited)
         measured = self.measurement
         if measured.fast is not None and measured.slow is not None:
             measured = replace(measured, batches=batches_of(measured.slow, measured.fast, self.now))
