@@ -3,13 +3,14 @@
 import json
 import sys
 from collections.abc import Iterator
+from datetime import datetime, tzinfo
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
-from builders import with_overrides
+from builders import NOW, with_overrides
 from cli.api_stub import Api, kubeconfig, serving
 from cli.stored import CASES
 from typer.testing import CliRunner, Result
@@ -23,6 +24,19 @@ HEALTHY = CASES["healthy"]().body
 
 def named(body: Body, name: str, namespace: str = "serving") -> Body:
     return body | {"metadata": body["metadata"] | {"name": name, "namespace": namespace}}
+
+
+class Then(datetime):
+    """The clock stands where the stored deployments were left."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> "Then":
+        return cls.fromtimestamp(NOW.timestamp(), tz)
+
+
+@pytest.fixture(autouse=True)
+def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("specdecode.cli.cluster.options.datetime", Then)
 
 
 @pytest.fixture
