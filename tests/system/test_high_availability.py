@@ -142,7 +142,7 @@ async def pair(plane: ControlPlane, tmp_path: Path) -> AsyncIterator[Pair]:
         await plane.kubectl("delete", "lease", "--all", f"--namespace={NAMESPACE}", "--timeout=20s")
 
 
-async def listens_for(pid: int, number: signal.Signals) -> bool:
+def listens_for(pid: int, number: signal.Signals) -> bool:
     """Whether a process has a handler for a signal."""
     caught = re.findall(r"SigCgt:\s*([0-9a-f]+)", Path(f"/proc/{pid}/status").read_text())
     return bool(int(caught[0], 16) >> (number - 1) & 1)
@@ -217,7 +217,7 @@ async def test_one_that_waits_ends_at_once_when_it_is_told_to(pair: Pair) -> Non
     pid = waiting.operator.process.pid
     assert pid is not None
     # A process that does not listen does not hear it as the first one of a container.
-    await eventually(lambda: listens_for(pid, signal.SIGTERM), within=20)
+    await eventually(lambda: asyncio.to_thread(listens_for, pid, signal.SIGTERM), within=20)
     told_at = time.monotonic()
     os.kill(pid, signal.SIGTERM)
     await eventually(waiting.has_ended, within=5)
