@@ -9,9 +9,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 # What must be covered to the last branch: the stages that decide.
-PURE := operator/specdecode/api/*,operator/specdecode/engine/*,operator/specdecode/plan/*,operator/specdecode/manifests/*,operator/specdecode/meter/*,operator/specdecode/decide/*,operator/specdecode/status.py,operator/specdecode/summary.py,operator/specdecode/calibrate.py,operator/specdecode/notes.py,operator/specdecode/drift.py,operator/specdecode/control.py,operator/specdecode/findings.py,operator/specdecode/fleet.py,operator/specdecode/judge.py,operator/specdecode/observe/cache.py,operator/specdecode/observe/causes.py,operator/specdecode/observe/cluster.py,operator/specdecode/observe/follow.py,operator/specdecode/observe/past.py,operator/specdecode/observe/queries.py,operator/specdecode/observe/readings.py,operator/specdecode/observe/speculation.py,operator/specdecode/observe/subject.py,operator/specdecode/observe/track.py
+PURE := operator/specdecode/api/*,operator/specdecode/engine/*,operator/specdecode/plan/*,operator/specdecode/manifests/*,operator/specdecode/meter/*,operator/specdecode/decide/*,operator/specdecode/status.py,operator/specdecode/summary.py,operator/specdecode/calibrate.py,operator/specdecode/notes.py,operator/specdecode/drift.py,operator/specdecode/control.py,operator/specdecode/findings.py,operator/specdecode/fleet.py,operator/specdecode/judge.py,operator/specdecode/rest.py,operator/specdecode/dormitory.py,operator/specdecode/packed.py,operator/specdecode/resource_metrics.py,operator/specdecode/observe/cache.py,operator/specdecode/observe/causes.py,operator/specdecode/observe/cluster.py,operator/specdecode/observe/follow.py,operator/specdecode/observe/glance.py,operator/specdecode/observe/past.py,operator/specdecode/observe/queries.py,operator/specdecode/observe/readings.py,operator/specdecode/observe/speculation.py,operator/specdecode/observe/subject.py,operator/specdecode/observe/track.py
 
-.PHONY: help rehearse engine test check static bench test-engine lock release-record clean docs
+.PHONY: help rehearse engine test check static bench bench-scale test-engine lock release-record clean docs
 
 help:  ## Show what there is to run
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ test: $(READY)  ## Everything: the fast part with coverage, then the system test
 
 bench: $(READY)  ## How good plan, prediction and guard are, beside what others do (2 minutes; FULL=1: all 90 days and 200 faults, a quarter of an hour)
 	@PYTHONPATH=tests $(BIN)/python -m bench $(if $(filter 1,$(FULL)),--full)
+
+bench-scale: $(READY)  ## What a fleet costs, on a real API server and Prometheus, beside two other operators (SIZES=100,1000,10000; five minutes a size)
+	@PYTHONPATH=tests $(BIN)/python -m bench.scale --sizes '$(or $(SIZES),100,1000)'
 
 engine: $(READY)  ## Make an environment with the real vLLM, for CPU, in the cache folder (3 minutes and 6 GB, once)
 	@$(BIN)/python -m rehearsal.vllm

@@ -5,9 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 from builders import NOW
 
-from specdecode.api.status import HistoryEntry, SpecDecodeDeploymentStatus
-from specdecode.api.vocabulary import Mode
-from specdecode.fleet import Ledger, Standing, standing_of
+from specdecode.fleet import Ledger, Standing
 
 OWN = ("serving", "own")
 OTHER = ("serving", "other")
@@ -89,16 +87,3 @@ def test_one_survey_serves_all_who_are_judged_by_the_same_measurements() -> None
     assert not ledger.is_due(NOW)
     assert not ledger.is_due(ago(1)), "one that was not measured is judged by the time of its visit, a little later"
     assert ledger.is_due(NOW + timedelta(seconds=15))
-
-
-def test_the_statuses_tell_what_a_restart_forgot() -> None:
-    def entry(action: str, minutes: float) -> HistoryEntry:
-        return HistoryEntry(
-            at=ago(minutes), action=action, from_mode=Mode.DRAFT, to=Mode.OFF, reason="Why", message="numbers"
-        )
-
-    stepped = SpecDecodeDeploymentStatus(mode=Mode.OFF, history=(entry("Retried", 1), entry("RolledBack", 4)))
-    assert standing_of(OWN, stepped, wants_to_step=False) == Standing(OWN, False, False, (ago(4),))
-    fresh = standing_of(OWN, SpecDecodeDeploymentStatus(), wants_to_step=False)
-    assert not fresh.speculates, "nothing runs yet"
-    assert standing_of(OWN, SpecDecodeDeploymentStatus(mode=Mode.DRAFT), wants_to_step=True).speculates

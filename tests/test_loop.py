@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 from builders import NOW, body, with_overrides
+from exposed import sample
 
 from specdecode.api.resource import Problem
 from specdecode.api.vocabulary import Mode
@@ -160,7 +161,7 @@ async def test_what_to_measure_follows_from_the_deployment_and_from_the_newest_s
     ]
     grown = body(**{"metadata.resourceVersion": "2", "status.conditions": settled})
     running.store.take_resource(grown, is_deleted=False)
-    subject = running._subject(KEY)
+    subject = running.wards.subject(KEY)
     assert subject is not None
     assert (subject.mode, subject.settled_since, subject.days_per_false_step) == (Mode.DRAFT, NOW.timestamp(), 30)
     assert subject.control_names is not None
@@ -193,7 +194,7 @@ async def test_a_past_that_cannot_be_read_is_logged_and_counted(
     assert answer == Failure("Prometheus did not answer")
     assert deaf.asked_ranges == 1
 
-    async def tick(*_: Any) -> dict[Any, Any]:
+    async def tick(*_: Any, **__: Any) -> dict[Any, Any]:
         running._observer.problem = "the past could not be read"
         return {}
 
@@ -349,9 +350,9 @@ async def test_the_size_of_the_cache_is_shown_and_goes_with_the_resource() -> No
     running = looking_up(cluster, Settings())
     await running.visit(KEY)
     labels = {"namespace": KEY[0], "name": KEY[1], "mode": "Off"}
-    planned = running.metrics.registry.get_sample_value("specdecode_plan_kv_cache_bytes", labels)
+    planned = sample(running.metrics, "specdecode_plan_kv_cache_bytes", labels)
     assert planned is not None
     assert planned > 0
     running.store.drop_resource(KEY)
     await running.visit(KEY)
-    assert running.metrics.registry.get_sample_value("specdecode_plan_kv_cache_bytes", labels) is None
+    assert sample(running.metrics, "specdecode_plan_kv_cache_bytes", labels) is None

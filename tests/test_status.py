@@ -408,8 +408,8 @@ def test_a_refused_spec_leaves_what_was_decided_alone() -> None:
 
 
 def test_a_very_long_message_is_cut_to_what_the_api_allows() -> None:
-    problem = Problem("spec", "", "x" * 9000)
-    new = next_status(visit(refusal=Rejection("InvalidSpec", (problem,)), decision=None, plan=None))
+    problem = Problem("spec", "", "x" * 2000)
+    new = next_status(visit(refusal=Rejection("InvalidSpec", (problem,) * 3), decision=None, plan=None))
     assert max(len(condition.message) for condition in new.conditions) == 4096
 
 

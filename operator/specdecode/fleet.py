@@ -9,10 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from specdecode.api.status import SpecDecodeDeploymentStatus
-from specdecode.api.vocabulary import Mode
 from specdecode.decide.breaker import RECENT, Fleet
-from specdecode.decide.latch import ROLLED_BACK_ACTION
 from specdecode.store import Key
 
 
@@ -25,12 +22,6 @@ class Standing:
     wants_to_step: bool
     steps: tuple[datetime, ...] = ()
     """Steps down that its status remembers."""
-
-
-def standing_of(key: Key, status: SpecDecodeDeploymentStatus, *, wants_to_step: bool) -> Standing:
-    """How a deployment stands, from its status."""
-    steps = tuple(entry.at for entry in status.history if entry.action == ROLLED_BACK_ACTION)
-    return Standing(key, status.mode not in (None, Mode.OFF), wants_to_step, steps)
 
 
 @dataclass

@@ -247,10 +247,11 @@ def judge(prepared: Prepared, seen: Seen, now: datetime) -> Outcome:
         is_settled=is_settled(old, window_seconds, judged_at),
         now=judged_at,
     )
+    is_news_now = is_news(old.decision, decision, resource.spec_hash, now, has_measured=visit.has_measured)
     visit = replace(
         visit,
         decision=decision,
-        rules=explain(situation) if is_news(old.decision, decision, resource.spec_hash, now) else (),
+        rules=explain(situation) if is_news_now else (),
         calibration=_calibration(prepared, visit, decision.mode, judged_at) if is_applied else old.calibration,
         is_applied=is_applied,
         # What was refused once and is there now, put there by somebody else, is no failure any more.

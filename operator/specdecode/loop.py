@@ -20,10 +20,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from specdecode.api.resource import read_status
 from specdecode.api.vocabulary import GROUP, PLURAL, VERSION
 from specdecode.decide.facts import Availability, Measurement
-from specdecode.engine.version import EngineVersion
 from specdecode.errors import (
     ClusterError,
     ConflictError,
@@ -38,15 +36,14 @@ from specdecode.leader import Election
 from specdecode.library import Library
 from specdecode.lookup.find import Sources
 from specdecode.manifests.build import Options
-from specdecode.observe.cluster import child_of
 from specdecode.observe.measure import Observer
 from specdecode.observe.prometheus import Answer, Failure, Past, PrometheusClient
 from specdecode.observe.queries import FAST_WINDOW_SCRAPES
-from specdecode.observe.subject import Subject, subject_of
 from specdecode.reconcile import Measured, Reconciler
 from specdecode.settings import Settings
 from specdecode.store import Key, Store
 from specdecode.telemetry import Health, Metrics, serve
+from specdecode.wards import Wards
 from specdecode.workqueue import WorkQueue
 
 logger = logging.getLogger("specdecode")
@@ -57,6 +54,9 @@ _NOT_MEASURABLE = Measurement(Availability.NO_DATA, "nothing runs in a known mod
 
 LEASE_LOST = 4
 """Exit code of a replica that lost its Lease."""
+_SILENCE_SECONDS = 1.0
+"""When the watches say nothing for so long they have listed everything."""
+_LONGEST_START_SECONDS = 60.0
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _GOES_ON_WHILE_SUSPENDED = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -119,7 +119,14 @@ class Operator:
             fast_window_seconds,
             max_namespace_steps=settings.max_steps_per_namespace,
         )
+        self.wards = Wards(
+            self.store, self.reconciler, self.metrics, scrape_interval_seconds=settings.scrape_interval_seconds
+        )
         self._lagging: dict[Key, str] = {}
+        self._held: set[Key] = set()
+        """Of a large fleet, until the watches have spoken of all of it: a visit would read live what is only late."""
+        self._has_begun = False
+        self._heard_at = time.monotonic()
 
     async def visit(self, key: Key) -> bool:
         """One visit; answers whether it went well. One resource can never stop the others."""
@@ -131,7 +138,15 @@ class Operator:
     async def _visit(self, key: Key) -> str:
         subject = {"object": "/".join(key)}
         try:
-            await self.reconciler.visit(key, utc_now())
+            if not self._has_begun and self.wards.is_one_of_many(key):
+                self._held.add(key)
+                return "ok"
+            if self.wards.is_known_to_rest(key, utc_now()):
+                return "ok"
+            try:
+                await self.reconciler.visit(key, utc_now())
+            finally:
+                self.wards.after_visit(key, utc_now().timestamp())
         except ConflictError as error:
             logger.info("changed under our hands, trying again: %s", error, extra=subject)
             self.queue.add(key)
@@ -144,50 +159,81 @@ class Operator:
             return "bug"
         return "ok"
 
-    def _subject(self, key: Key) -> Subject | None:
-        """What to measure of a resource: the mode that its Deployment runs."""
-        entry = self.store.entry(key)
-        if entry is None or entry.body is None or entry.deployment is None:
-            return None
-        # Visits prepare, each behind its own guard; a tick for all resources only reads.
-        prepared = self.reconciler.memory(key).prepared
-        if prepared is None or prepared.plan is None or prepared.resource is None:
-            return None
-        child = child_of(entry.deployment, entry.body["metadata"]["uid"])
-        if child.mode is None:
-            return None
-        # The spec was prepared once; status is this moment's.
-        resource = prepared.resource.model_copy(update={"status": read_status(entry.body)})
-        return subject_of(resource, child.mode, EngineVersion.parse(prepared.plan.engine_version))
-
     async def tick(self) -> None:
-        """Measure every resource at one instant, then visit each."""
+        """Measure every resource at one instant, then visit each; those at rest are only glanced at."""
         now = utc_now()
-        subjects = [subject for key in self.store.known() if (subject := self._subject(key)) is not None]
-        measurements = await self._observer.tick(subjects, now)
+        await self._glance(now)
+        # Who comes while Prometheus is waited for was not asked about, which is no answer.
+        asked = {key: self.wards.subject(key) for key in self.wards.awake() if self.reconciler.has_prepared(key)}
+        subjects = [subject for subject in asked.values() if subject is not None]
+        measurements = await self._observer.tick(subjects, now, is_part=len(self.wards.dormitory) > 0)
         if self._observer.problem:
             logger.warning("%s; the judgement goes on without", self._observer.problem)
-        for key in self.store.known():
+        for key in asked:
             self._keep(key, measurements.get(key), now)
+        for key in self.wards.awake():
+            if key not in self._held:
+                self.queue.add(key)
+        for key in self.wards.turn(self.settings.evaluation_interval_seconds):
             self.queue.add(key)
         self.metrics.resources.set(len(self.store.known()))
         self.health.tick()
 
+    async def _glance(self, now: datetime) -> None:
+        """Let rest who may; look who of those at rest wants a close look, and have it ready for this very tick."""
+        dormitory = self.wards.dormitory
+        self.wards.lay_down([key for key in self.wards.awake() if self.queue.is_idle(key)], now.timestamp())
+        if not len(dormitory):
+            return
+        glances = await self._observer.glance(dormitory.names, dormitory.limits, now)
+        if glances is None:
+            logger.warning("deployments at rest could not be looked at: %s", self._observer.problem)
+        for key in dormitory.look(glances, now.timestamp(), awake=self.reconciler.awake):
+            self.wards.rouse(key, now)
+            await asyncio.sleep(0)  # a hundred plans at once must not keep the health check waiting
+        self.reconciler.suspects = dormitory.suspects
+
     def _keep(self, key: Key, measurement: Measurement | None, now: datetime) -> None:
         """What was not measured at this tick must not be judged by what was measured at an earlier one."""
+        if not self.reconciler.knows(key):
+            return
         memory = self.reconciler.memory(key)
         if measurement is not None:
             memory.measured = Measured(measurement, now)
-        elif memory.prepared is not None:
-            memory.measured = Measured(_NOT_MEASURABLE, now)
-        # else: it was not visited yet, and nothing is known of it that could be measured.
+            return
+        entry = self.store.entry(key)
+        # Of one that was not visited yet, or whose Deployment no watch has spoken of, nothing is known that could be
+        # measured: that is not the same as that there is nothing.
+        is_there = memory.prepared is not None and entry is not None and entry.has_deployment
+        memory.measured = Measured(_NOT_MEASURABLE, now) if is_there else Measured()
 
     async def evaluate(self) -> None:
         """Tick for ever."""
         while True:
-            with self.metrics.tick_seconds.time():
-                await self.tick()
+            try:
+                with self.metrics.tick_seconds.time():
+                    await self.tick()
+            except Exception:
+                # The next tick tries again; if none succeeds the health check says so.
+                logger.exception("this is a bug; nothing was measured at this tick")
             await asyncio.sleep(self.settings.evaluation_interval_seconds)
+
+    def _heard(self, key: Key) -> None:
+        """The watch said something of a resource or of its children."""
+        self._heard_at = time.monotonic()
+        self.queue.add(key)
+
+    async def begin(self) -> None:
+        """Wait until the watches have listed everything, and let those be visited that were held until then."""
+        end = time.monotonic() + _LONGEST_START_SECONDS
+        while time.monotonic() < end:
+            if self.health.is_listed and time.monotonic() - self._heard_at > _SILENCE_SECONDS:
+                break
+            await asyncio.sleep(_SILENCE_SECONDS / 4)
+        self._has_begun = True
+        for key in self._held:
+            self.queue.add(key)
+        self._held.clear()
 
     async def resync(self) -> None:
         """Compare the watch with a list of our own: deletions in a watch gap make no event, and a watch can go deaf."""
@@ -230,10 +276,11 @@ class Operator:
                 background = [
                     group.create_task(self.evaluate(), name="evaluate"),
                     group.create_task(self.resync(), name="resync"),
+                    group.create_task(self.begin(), name="begin"),
                     *(group.create_task(self.queue.work(self.visit)) for _ in range(self.settings.workers)),
                     *([group.create_task(self._hold(self._election), name="lease")] if self._election else []),
                 ]
-                await watch(self.store, self.queue.add, self.settings.namespaces)
+                await watch(self.store, self._heard, self.settings.namespaces)
                 for task in background:
                     task.cancel()
         finally:

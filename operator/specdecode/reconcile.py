@@ -5,6 +5,7 @@ Events are posted. Whoever comes next finishes what the status says.
 """
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -17,14 +18,14 @@ from specdecode.act import (
     ownership_conflict,
     unused_meters,
 )
-from specdecode.api.resource import Rejection, parse, read_status
+from specdecode.api.resource import Rejection, parse
 from specdecode.api.status import SpecDecodeDeploymentStatus
 from specdecode.api.vocabulary import API_VERSION, KIND, Arm
 from specdecode.decide.breaker import ALONE, Fleet, wants_to_step
 from specdecode.decide.decision import Reason
 from specdecode.decide.facts import Availability, Measurement
 from specdecode.errors import ForbiddenError, NotFoundError, RefusedError
-from specdecode.fleet import Ledger, Standing, standing_of
+from specdecode.fleet import Ledger, Standing
 from specdecode.judge import Outcome, Prepared, Seen, judge, prepare
 from specdecode.kube import Body, Kube, object_path, resource_path
 from specdecode.library import Learned, Library
@@ -32,6 +33,7 @@ from specdecode.lookup.find import Wanted, wanted_models
 from specdecode.manifests.build import Objects, Options
 from specdecode.manifests.names import deployment_name
 from specdecode.notes import event_body, transitions, worth_telling
+from specdecode.rest import may_rest
 from specdecode.status import OWNERSHIP_CONFLICT, ApplyFailure
 from specdecode.store import Entry, Key, Store, without_managed_fields
 from specdecode.telemetry import Metrics
@@ -82,6 +84,8 @@ class Memory:
     """When a finding was last told by an Event."""
     shown: tuple[str, Prepared | None] = ("", None)
     """Resource version and plan that the metrics show."""
+    may_rest: bool = False
+    """Whether the last visit found nothing going on."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +102,10 @@ class Look:
     """Whether it was read for this visit: what follows from it is written."""
 
     @classmethod
-    def at_store(cls, key: Key, entry: Entry, body: Body, now: datetime) -> "Look":
-        """What the watch has said."""
+    def at_store(cls, key: Key, entry: Entry, now: datetime) -> "Look":
+        """What the watch has said of a resource that exists."""
+        body = entry.body
+        assert body is not None, "it exists"
         return cls(key, entry, body, entry.deployment, entry.control, now)
 
 
@@ -124,12 +130,34 @@ class Reconciler:
         self._fast_window_seconds = fast_window_seconds
         self._memories: dict[Key, Memory] = {}
         self._ledger = Ledger(max_namespace_steps)
+        self.suspects: Collection[Key] = frozenset()
+        """Deployments at rest that a glance found suspicious."""
         self._held: set[Key] = set()
         """Deployments that the circuit breaker keeps in their mode."""
 
+    @property
+    def awake(self) -> int:
+        """Of how many resources anything is remembered."""
+        return len(self._memories)
+
     def memory(self, key: Key) -> Memory:
         """What is remembered of a resource."""
-        return self._memories.setdefault(key, Memory())
+        memory = self._memories.get(key)
+        if memory is None:
+            memory = self._memories[key] = Memory()
+        return memory
+
+    def knows(self, key: Key) -> bool:
+        """Whether anything is remembered of a resource."""
+        return key in self._memories
+
+    def has_prepared(self, key: Key) -> bool:
+        """Whether a visit has planned a resource."""
+        return self.knows(key) and self._memories[key].prepared is not None
+
+    def let_rest(self, key: Key) -> None:
+        """Remember nothing of a resource; it is still shown."""
+        self._memories.pop(key, None)
 
     def forget(self, key: Key) -> None:
         """A resource is gone; its children are collected by their owner references."""
@@ -153,13 +181,16 @@ class Reconciler:
     async def visit(self, key: Key, now: datetime) -> None:
         """Look, and write only what is due."""
         entry = self._store.entry(key)
-        if entry is None or entry.body is None:
+        if entry is None:
             self.forget(key)
             return
-        look = Look.at_store(key, entry, entry.body, now)
+        look = Look.at_store(key, entry, now)
         outcome = self._judge(look)
         self._show(look, outcome)
-        if not outcome.is_quiet or self._unused_meters(look, outcome):
+        has_unused = bool(self._unused_meters(look, outcome))
+        memory = self.memory(key)
+        memory.may_rest = not has_unused and memory.failure is None and may_rest(memory.prepared, outcome, now)
+        if not outcome.is_quiet or has_unused:
             await self._visit_live(key, entry, now)
 
     def _judge(self, look: Look) -> Outcome:
@@ -180,18 +211,19 @@ class Reconciler:
         return self._ledger.fleet(look.key, moment)
 
     def _standing(self, key: Key, now: datetime) -> Standing:
-        """How one deployment stands. One that cannot be judged, or was not prepared yet, wants nothing."""
+        """How one deployment stands. One that cannot be judged, or was not prepared yet, wants nothing; of one at rest
+        that waits for a close look the worst is believed.
+        """
         entry = self._store.entry(key)
-        assert entry is not None
-        assert entry.body is not None, "the store knows it"
+        assert entry is not None, "the store knows it"
         decision = None
-        if self.memory(key).prepared is not None:
+        if self.knows(key) and self.memory(key).prepared is not None:
             try:
-                decision = self._judged(Look.at_store(key, entry, entry.body, now), ALONE).decision
+                decision = self._judged(Look.at_store(key, entry, now), ALONE).decision
             except Exception:
                 logger.exception("this is a bug; its own visit meets it too", extra={"object": "/".join(key)})
-        wants = decision is not None and wants_to_step(decision)
-        return standing_of(key, read_status(entry.body), wants_to_step=wants)
+        wants = key in self.suspects or (decision is not None and wants_to_step(decision))
+        return Standing(key, entry.speculates, wants, entry.steps)
 
     def _judged(self, look: Look, fleet: Fleet) -> Outcome:
         memory = self.memory(look.key)

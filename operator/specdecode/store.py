@@ -4,33 +4,110 @@ The store is a cache. Every decision that leads to a write is taken again on liv
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, TypeVar
 
-from specdecode.api.vocabulary import LABEL_ARM, LABEL_DEPLOYMENT, Arm
+from specdecode.api.vocabulary import LABEL_ARM, LABEL_DEPLOYMENT, Arm, Mode
 from specdecode.decide.facts import PodFact
+from specdecode.decide.latch import ROLLED_BACK_ACTION
 from specdecode.manifests.names import deployment_name, is_meter_name
 from specdecode.observe.cluster import pod_fact
+from specdecode.packed import Packer
 
 Key = tuple[str, str]
 """Namespace and name of a SpecDecodeDeployment."""
 
+T = TypeVar("T")
 
-@dataclass
+
+class _Kept:
+    """An attribute that holds an object of the cluster, packed."""
+
+    def __init__(self) -> None:
+        self._packer = Packer()
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._slot = f"_{name}"
+
+    def __get__(self, entry: "Entry", _: type) -> dict[str, Any] | None:
+        packed = getattr(entry, self._slot)
+        return None if packed is None else self._packer.unpack(packed)
+
+    def __set__(self, entry: "Entry", body: Mapping[str, Any] | None) -> None:
+        setattr(entry, self._slot, None if body is None else self._packer.pack(body))
+
+
 class Entry:
-    """What is known of one resource."""
+    """What is known of one resource, in few bytes: there may be ten thousand. Every look at a body unpacks it."""
 
-    body: dict[str, Any] | None = None
-    """The resource as the watch sent it, without managedFields."""
-    deployment: dict[str, Any] | None = None
+    __slots__ = (
+        "_body",
+        "_control",
+        "_deployment",
+        "meters",
+        "pods",
+        "resource_version",
+        "services",
+        "speculates",
+        "steps",
+    )
+
+    body = _Kept()
+    """The resource as the watch sent it, without managedFields; None: it does not exist."""
+    deployment = _Kept()
     """The owned Deployment of the main arm."""
-    control: dict[str, Any] | None = None
+    control = _Kept()
     """The owned Deployment of the control arm."""
-    services: set[str] = field(default_factory=set)
-    meters: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Metadata of the ConfigMaps with a meter, by name."""
-    pods: dict[str, PodFact] = field(default_factory=dict)
-    """Of the main arm."""
+
+    def __init__(self) -> None:
+        self._body: bytes | None = None
+        self._deployment: bytes | None = None
+        self._control: bytes | None = None
+        self.resource_version = ""
+        self.speculates = False
+        """Whether its status says so."""
+        self.steps: tuple[datetime, ...] = ()
+        """Steps down that its status remembers."""
+        self.services: frozenset[str] = frozenset()
+        self.meters: Mapping[str, dict[str, Any]] = _NONE
+        """Metadata of the ConfigMaps with a meter, by name."""
+        self.pods: Mapping[str, PodFact] = _NONE
+        """Of the main arm."""
+
+    @property
+    def exists(self) -> bool:
+        """Whether the resource itself does."""
+        return self._body is not None
+
+    @property
+    def has_deployment(self) -> bool:
+        """Whether the Deployment of the main arm was seen."""
+        return self._deployment is not None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is left, not even a child."""
+        kept = (self._body, self._deployment, self._control)
+        return all(text is None for text in kept) and not (self.services or self.meters or self.pods)
+
+    def take(self, body: Mapping[str, Any]) -> None:
+        """The resource as the watch sent it."""
+        self.body = without_managed_fields(body)
+        self.resource_version = str(body["metadata"]["resourceVersion"])
+        status = body.get("status") or {}
+        self.speculates = status.get("mode") not in (None, Mode.OFF)
+        self.steps = steps_in(status)
+
+
+_NONE: Mapping[str, Any] = MappingProxyType({})
+"""Shared by all that have none."""
+
+
+def steps_in(status: Mapping[str, Any]) -> tuple[datetime, ...]:
+    """When a resource stepped down, as far as its status remembers."""
+    steps = (each for each in status.get("history") or () if each.get("action") == ROLLED_BACK_ACTION)
+    return tuple(datetime.fromisoformat(each["at"]) for each in steps)
 
 
 def without_managed_fields(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,24 +123,40 @@ def owner_key(body: Mapping[str, Any]) -> Key | None:
     return (metadata["namespace"], name) if name else None
 
 
+def _changed(items: Mapping[str, T], name: str, item: T | None) -> Mapping[str, T]:
+    """The same with one item put, or taken away (None)."""
+    others = {key: value for key, value in items.items() if key != name}
+    return (others if item is None else others | {name: item}) or _NONE
+
+
 class Store:
     """Entries by key. Each method answers with the key whose reconcile is due, or None."""
 
     def __init__(self) -> None:
         self._entries: dict[Key, Entry] = {}
 
+    def _entry(self, key: Key) -> Entry:
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = self._entries[key] = Entry()
+        return entry
+
+    def __len__(self) -> int:
+        """How many resources exist."""
+        return sum(entry.exists for entry in self._entries.values())
+
     def known(self) -> list[Key]:
         """Resources that exist."""
-        return [key for key, entry in self._entries.items() if entry.body is not None]
+        return [key for key, entry in self._entries.items() if entry.exists]
 
     def entry(self, key: Key) -> Entry | None:
         """What is known of a resource; None once it is gone."""
         entry = self._entries.get(key)
-        return entry if entry is not None and entry.body is not None else None
+        return entry if entry is not None and entry.exists else None
 
     def versions(self) -> dict[Key, str]:
         """Resource version of every resource as last seen."""
-        return {key: str((self._entries[key].body or {})["metadata"]["resourceVersion"]) for key in self.known()}
+        return {key: entry.resource_version for key, entry in self._entries.items() if entry.exists}
 
     def take_resource(self, body: Mapping[str, Any], *, is_deleted: bool) -> Key:
         """A resource was added, changed or deleted."""
@@ -71,7 +164,7 @@ class Store:
         if is_deleted:
             self.drop_resource(key)
         else:
-            self._entries.setdefault(key, Entry()).body = without_managed_fields(body)
+            self._entry(key).take(body)
         return key
 
     def drop_resource(self, key: Key) -> None:
@@ -83,7 +176,7 @@ class Store:
         key, name = owner_key(body), body["metadata"]["name"]
         if key is None or name not in (deployment_name(key[1], arm) for arm in Arm):
             return None
-        entry, stored = self._entries.setdefault(key, Entry()), None if is_deleted else without_managed_fields(body)
+        entry, stored = self._entry(key), None if is_deleted else without_managed_fields(body)
         if name == deployment_name(key[1]):
             entry.deployment = stored
         else:
@@ -96,12 +189,8 @@ class Store:
         key = owner_key(body)
         if key is None:
             return None
-        services = self._entries.setdefault(key, Entry()).services
-        name = body["metadata"]["name"]
-        if is_deleted:
-            services.discard(name)
-        else:
-            services.add(name)
+        entry, name = self._entry(key), body["metadata"]["name"]
+        entry.services = entry.services - {name} if is_deleted else entry.services | {name}
         self._drop_if_empty(key)
         return key
 
@@ -110,11 +199,8 @@ class Store:
         key, name = owner_key(body), body["metadata"]["name"]
         if key is None or not is_meter_name(key[1], name):
             return None
-        meters = self._entries.setdefault(key, Entry()).meters
-        if is_deleted:
-            meters.pop(name, None)
-        else:
-            meters[name] = without_managed_fields(body)["metadata"]
+        entry = self._entry(key)
+        entry.meters = _changed(entry.meters, name, None if is_deleted else without_managed_fields(body)["metadata"])
         self._drop_if_empty(key)
         return key
 
@@ -123,18 +209,14 @@ class Store:
         key = owner_key(body)
         if key is None or body["metadata"]["labels"].get(LABEL_ARM) == Arm.CONTROL:
             return None
-        pods = self._entries.setdefault(key, Entry()).pods
-        name = body["metadata"]["name"]
-        if is_deleted:
-            pods.pop(name, None)
-        else:
-            pods[name] = pod_fact(body)
+        entry = self._entry(key)
+        entry.pods = _changed(entry.pods, body["metadata"]["name"], None if is_deleted else pod_fact(body))
         self._drop_if_empty(key)
         return key
 
     def _drop_if_empty(self, key: Key) -> None:
         """The last child of a deleted resource takes the entry with it."""
-        if self._entries[key] == Entry():
+        if self._entries[key].is_empty:
             del self._entries[key]
 
     def missing_from(self, listed: Iterable[Key]) -> list[Key]:

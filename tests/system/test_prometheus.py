@@ -18,8 +18,9 @@ from rehearsal.faults import FaultProxy
 from rehearsal.prometheus import ENGINE_PORT, Prometheus, PrometheusQueryError
 from specdecode.api.vocabulary import Mode
 from specdecode.decide.facts import Availability, Measurement
-from specdecode.engine.metrics import metric_names
+from specdecode.engine.metrics import MetricNames, metric_names
 from specdecode.engine.version import EngineVersion
+from specdecode.observe.glance import Limit
 from specdecode.observe.measure import Observer
 from specdecode.observe.prometheus import PrometheusClient
 from specdecode.observe.subject import Key, Subject
@@ -188,6 +189,21 @@ def _is_all_there(found: Measurement) -> bool:
     return slow.requests >= 20 * spanned * 0.9
 
 
+async def _is_glanced_at(observer: Observer, names: MetricNames) -> None:
+    """What one request says of every deployment at once is what close looks say."""
+    assert names.tpot is not None
+    now = time.time()
+    limits = [Limit(names.tpot, 0.01), Limit(names.ttft, 1.0)]
+    found = await observer.glance((names,), limits, datetime.fromtimestamp(now, UTC))
+    assert found is not None
+    glance = found["measured", "llama", "Draft"]
+    assert glance.acceptance_length == pytest.approx(2.5, rel=1e-3)
+    assert glance.tpot_seconds == pytest.approx(0.01, rel=1e-3)
+    assert (glance.running_requests, glance.pods_up) == (8, 1)
+    assert glance.over == pytest.approx(0.25, rel=1e-3), "of the requests, and the engine has no other histogram"
+    assert abs(now - glance.scraped_at) < 3
+
+
 async def test_what_was_scraped_is_measured_and_read_again_after_a_restart(plane: ControlPlane, tmp_path: Path) -> None:
     address, counting, begin = "127.88.0.4", _Counting(), time.time()
     await plane.kubectl("create", "namespace", "measured")
@@ -210,9 +226,11 @@ async def test_what_was_scraped_is_measured_and_read_again_after_a_restart(plane
         first = await _ticks(observer, subject, 8.0)
         assert _is_all_there(first)
         assert len(first.batches) >= 12
+        await _is_glanced_at(observer, names)
 
         restarted = Observer(client, scrape_interval_seconds=0.5)
-        again = (await _tick(restarted, replace(subject, settled_since=begin)))[subject.key]
+        now = datetime.fromtimestamp(time.time(), UTC)
+        again = (await restarted.tick((replace(subject, settled_since=begin),), now, is_part=True))[subject.key]
         assert restarted.problem == ""
         assert _is_all_there(again)
         assert len(again.batches) >= 12, "the first tick of a new process has the whole window"

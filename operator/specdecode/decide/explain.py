@@ -42,21 +42,32 @@ _STANDS = timedelta(minutes=10)
 """A limit that is straddled must not cost a write at every look."""
 
 
-def is_news(old: DecisionStatus | None, decision: Decision, spec_hash: str, now: datetime) -> bool:
-    """Whether a decision is another than the one that status explains. Other numbers make no other decision; and what
-    would be done if it could stands for a while, although a moment later it would not.
+def is_news(
+    old: DecisionStatus | None, decision: Decision, spec_hash: str, now: datetime, *, has_measured: bool = True
+) -> bool:
+    """Whether a decision is another than the one that status explains. Other numbers make no other decision; what would
+    be done if it could stands for a while, although a moment later it would not; and an operator that has just been
+    restarted and has measured nothing knows nothing better.
     """
     if old is None or (old.mode, old.spec_hash) != (decision.mode, spec_hash):
         return True
+    if not has_measured:
+        return False
     is_at_rest = old.reason in _LINGERS and decision.step is Step.KEEP and now - old.at < _STANDS
     return old.reason != decision.reason and not is_at_rest
 
 
 def next_decision(
-    old: DecisionStatus | None, decision: Decision, spec_hash: str, rules: Rules, now: datetime
+    old: DecisionStatus | None,
+    decision: Decision,
+    spec_hash: str,
+    rules: Rules,
+    now: datetime,
+    *,
+    has_measured: bool = True,
 ) -> DecisionStatus:
     """What status explains after this decision; `rules` are those of a decision that is news."""
-    if old is not None and not is_news(old, decision, spec_hash, now):
+    if old is not None and not is_news(old, decision, spec_hash, now, has_measured=has_measured):
         return old
     is_step_down = decision.step is Step.DOWN and decision.rollback is not None
     return DecisionStatus(

@@ -251,7 +251,7 @@ class Measurement:
         return None if self.slow is None or self.fast is None else self.slow.before(self.fast)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PodFact:
     """One pod of the engine."""
 

@@ -6,6 +6,7 @@ releases, 0.6.0 to 0.33.0; the names and edges of 0.32 agree with captures of a 
 """
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 from specdecode.api.vocabulary import Method
 from specdecode.engine.flags import runs_v0
@@ -73,6 +74,7 @@ _V0_GONE_IN = EngineVersion(0, 10)
 """First release in which the first generation does not speculate."""
 
 
+@cache
 def metric_names(version: EngineVersion, method: Method | None = None) -> MetricNames:
     """The names that an engine of `version` exposes that proposes by `method`; None: no speculation.
 

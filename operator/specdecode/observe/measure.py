@@ -9,7 +9,7 @@ deployment that was settled before, it is read again from Prometheus; if that fa
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
@@ -18,9 +18,11 @@ import numpy as np
 
 from specdecode.api.vocabulary import Arm, Mode
 from specdecode.decide.facts import Availability, Measurement
+from specdecode.engine.metrics import MetricNames
 from specdecode.observe.cache import BLOCK_SIZE, NUM_GPU_BLOCKS, cache_reading
 from specdecode.observe.causes import Group, by_name, why_no_series, why_not
 from specdecode.observe.follow import Followed
+from specdecode.observe.glance import Glance, GlanceKey, Limit, glance_query, glances
 from specdecode.observe.past import Slice, slices
 from specdecode.observe.prometheus import Answer, Failure, Line, Lines, Past, Samples
 from specdecode.observe.queries import (
@@ -145,13 +147,31 @@ class Observer:
         self._namespaces = namespaces
         self._memories: dict[Key, _Memory] = {}
 
-    async def tick(self, subjects: Sequence[Subject], now: datetime) -> Mapping[Key, Measurement]:
-        """Measure every subject, by key. All requests look at the same instant; there are at most eight."""
+    async def glance(
+        self, names: Sequence[MetricNames], limits: Iterable[Limit], now: datetime
+    ) -> Mapping[GlanceKey, Glance] | None:
+        """A glance at every deployment with such series, in one request; None: there was no answer."""
+        text = glance_query(
+            Series(names, self._namespaces), limits, scrape_interval_seconds=self._scrape_interval_seconds
+        )
+        answer = await self._client.query(text, at=now)
+        if isinstance(answer, Failure):
+            self.problem = f"deployments at rest were not looked at: {answer.cause}"
+            return None
+        return glances(answer)
+
+    async def tick(
+        self, subjects: Sequence[Subject], now: datetime, *, is_part: bool = False
+    ) -> Mapping[Key, Measurement]:
+        """Measure every subject, by key; `is_part`: they are few of many, and only they are asked about.
+
+        All requests look at the same instant; there are at most eight, the glance before them included.
+        """
         self.problem = ""
         self._remember(subjects, now.timestamp())
         if not subjects:
             return {}
-        series = Series(tuple(dict.fromkeys(name for subject in subjects for name in subject.names)), self._namespaces)
+        series = self._series(subjects, is_part=is_part)
         state, counters = await asyncio.gather(*(self._client.query(text, at=now) for text in tick_queries(series)))
         for answer in (state, counters):
             if isinstance(answer, Failure):
@@ -162,10 +182,17 @@ class Observer:
         assert isinstance(state, Samples)
         assert isinstance(counters, Samples)
         tick = _tick(state, counters, now.timestamp())
-        await self._read_past(series, tick)
+        await self._read_past(tick, is_part=is_part)
         for memory in self._memories.values():
             memory.take(tick)
         return {key: self._measured(memory, tick) for key, memory in self._memories.items()}
+
+    def _series(self, subjects: Sequence[Subject], *, is_part: bool) -> Series:
+        names = tuple(dict.fromkeys(name for subject in subjects for name in subject.names))
+        if not is_part:
+            return Series(names, self._namespaces)
+        namespaces, deployments = ({subject.key[place] for subject in subjects} for place in (0, 1))
+        return Series(names, sorted(namespaces), sorted(deployments))
 
     def _remember(self, subjects: Sequence[Subject], now: float) -> None:
         """Keep what is remembered of these subjects, and forget the others."""
@@ -182,12 +209,13 @@ class Observer:
             memories[subject.key] = memory
         self._memories = memories
 
-    async def _read_past(self, series: Series, tick: _Tick) -> None:
+    async def _read_past(self, tick: _Tick, *, is_part: bool) -> None:
         """Read again what a predecessor of this process knew, for everybody who lacks it, in at most six requests."""
         lacking = [memory for memory in self._memories.values() if memory.attempts_left > 0]
         lacking = [memory for memory in lacking if memory.keys()[Arm.MAIN] in tick.groups]
         if not lacking:
             return
+        series = self._series([memory.subject for memory in lacking], is_part=is_part)
         parts = slices(
             tick.now,
             since=min(memory.subject.settled_since or tick.now for memory in lacking),
@@ -195,25 +223,23 @@ class Observer:
             scrape_interval_seconds=self._scrape_interval_seconds,
             series=tick.series,
             numbers=tick.numbers,
+            window_parts=2 if is_part else 3,
         )
-        answers = await asyncio.gather(
-            *(
-                self._client.query_range(
-                    counters_query(series, has_buckets=part.has_buckets),
-                    start=part.start,
-                    end=part.end,
-                    step_seconds=part.step_seconds,
-                )
-                for part in parts
+        complete: list[Lines] = []
+        for part in parts:
+            # One after the other: an answer may take a hundred MiB while it is read.
+            answer = await self._client.query_range(
+                counters_query(series, has_buckets=part.has_buckets),
+                start=part.start,
+                end=part.end,
+                step_seconds=part.step_seconds,
             )
-        )
-        complete = [answer for answer in answers if isinstance(answer, Lines)]
-        if len(complete) < len(parts):
-            cause = next(answer.cause for answer in answers if isinstance(answer, Failure))
-            self.problem = f"what happened before the start could not be read again: {cause}"
-            for memory in lacking:
-                memory.attempts_left -= 1
-            return
+            if isinstance(answer, Failure):
+                self.problem = f"what happened before the start could not be read again: {answer.cause}"
+                for memory in lacking:
+                    memory.attempts_left -= 1
+                return
+            complete.append(answer)
         fresh = [_Memory(memory.subject, self._scrape_interval_seconds) for memory in lacking]
         for part, answer in zip(parts, complete, strict=True):
             past = by_pod((line.labels, line) for line in answer.lines)

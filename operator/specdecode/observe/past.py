@@ -11,8 +11,8 @@ from dataclasses import dataclass
 MAX_SECONDS = 3600.0
 MAX_POINTS = 2_000_000
 """Samples of one rebuild: some 50 MB on the wire."""
-WINDOW_PARTS, HOUR_PARTS = 3, 2
-"""Requests for the slow window and for the hour; with one for the days and the two of the tick that makes eight."""
+HOUR_PARTS = 2
+"""Requests for the hour; with three for the slow window, one for the days and the two of the tick that makes eight."""
 DAYS_SECONDS = 48 * 3600.0
 DAYS_STEP_SECONDS = 900.0
 """What the detector of slow decay remembers, and its bins."""
@@ -48,12 +48,20 @@ def _parts(start: float, end: float, step: float, parts: int, *, has_buckets: bo
 
 
 def slices(
-    now: float, *, since: float, window_seconds: float, scrape_interval_seconds: float, series: int, numbers: int
+    now: float,
+    *,
+    since: float,
+    window_seconds: float,
+    scrape_interval_seconds: float,
+    series: int,
+    numbers: int,
+    window_parts: int = 3,
 ) -> tuple[Slice, ...]:
     """The range queries that read what happened before `now`, oldest first.
 
     `since` is where history that means anything begins, in Unix seconds; `window_seconds` the longest slow window;
-    `series` counts what is exposed now, and `numbers` that part of it that is no bucket.
+    `series` counts what is exposed now, and `numbers` that part of it that is no bucket; `window_parts` is how many
+    requests read the slow window.
     """
     begin = min(max(since, now - MAX_SECONDS), now - window_seconds)
     points = (window_seconds * series + max(0.0, now - begin - window_seconds) * numbers) / scrape_interval_seconds
@@ -63,5 +71,5 @@ def slices(
     return (
         *_parts(max(since, now - DAYS_SECONDS), begin - days_step, days_step, 1, has_buckets=False),
         *_parts(begin, middle, step, HOUR_PARTS, has_buckets=False),
-        *_parts(middle, now, step, WINDOW_PARTS, has_buckets=True),
+        *_parts(middle, now, step, window_parts, has_buckets=True),
     )

@@ -1,7 +1,8 @@
 """PromQL for one tick: two requests whatever the number of deployments, and slices of history. Pure; it asks nobody.
 
 Series are found by our own labels, which Prometheus copies from the pods, and split again in memory. Nothing that a
-user of the cluster wrote enters a query; the one variable text, the namespaces, comes from the operator's settings.
+user of the cluster wrote freely enters a query: the variable texts are the namespaces of the operator's settings, and
+names of resources that are what the API server lets an object be called.
 
 Counters are asked for as they are, pod by pod, with the moment of their scrape: differences are made in memory, where
 a restart, a lost scrape and a pod that comes or goes can be told apart. What belongs together is one request, because
@@ -39,6 +40,9 @@ BOUND = "le"
 TEMPERATURE = "temperature_bucket"
 
 FACT = "fact"
+
+_OBJECT_NAME = re.compile(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
+"""What the API server lets an object be called."""
 
 FAST_WINDOW_SCRAPES = 4
 """Two samples make an increase; four survive a lost scrape."""
@@ -102,6 +106,12 @@ def series_of(names: MetricNames) -> Mapping[str, str]:
     return {fact: name for fact, name in found.items() if name is not None}
 
 
+def _any_of(label: str, values: Iterable[str]) -> str:
+    """A matcher. JSON quotes as PromQL does: both escape quotes, backslashes and control characters."""
+    pattern = "|".join(re.escape(value) for value in values)
+    return f"{label}=~{json.dumps(pattern, ensure_ascii=False)}"
+
+
 @dataclass(frozen=True)
 class Series:
     """What is asked about: the names of every engine version in use, and the pods of this operator."""
@@ -109,15 +119,15 @@ class Series:
     names: Sequence[MetricNames]
     namespaces: Sequence[str] = ()
     """Only these; empty: every namespace."""
+    deployments: Sequence[str] = ()
+    """Only those with one of these names; empty: every one."""
 
     @property
     def matchers(self) -> tuple[str, ...]:
-        """Label matchers. JSON quotes as PromQL does: both escape quotes, backslashes and control characters."""
-        own = f'{DEPLOYMENT}!=""'
-        if not self.namespaces:
-            return (own,)
-        pattern = "|".join(re.escape(namespace) for namespace in self.namespaces)
-        return own, f"{NAMESPACE}=~{json.dumps(pattern, ensure_ascii=False)}"
+        """Label matchers."""
+        named = [name for name in self.deployments if _OBJECT_NAME.fullmatch(name)]
+        own = _any_of(DEPLOYMENT, named) if self.deployments else f'{DEPLOYMENT}!=""'
+        return (own, _any_of(NAMESPACE, self.namespaces)) if self.namespaces else (own,)
 
     @property
     def selector(self) -> str:
