@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 from builders import NOW, batches_of, body, measurement, with_overrides
+from exposed import sample
 
 from specdecode.api.resource import read_status
 from specdecode.decide.facts import Measurement
@@ -363,14 +364,14 @@ async def test_the_metrics_show_what_status_says_and_are_not_made_again_while_it
     mode = {"namespace": KEY[0], "name": KEY[1], "mode": "QuantizedDraft"}
     await world.visit()
     await world.visit()
-    assert world.metrics.registry.get_sample_value("specdecode_effective", mode) == 1
+    assert sample(world.metrics, "specdecode_effective", mode) == 1
     shown = world.metrics._of_resources._shown[KEY]
     await world.visit()
     assert world.metrics._of_resources._shown[KEY] is shown
     change(world, **{"metadata.annotations": {"specdecode.io/force-mode": "Off"}})
     await world.visit()
     await world.visit()
-    assert world.metrics.registry.get_sample_value("specdecode_effective", mode) == 0
+    assert sample(world.metrics, "specdecode_effective", mode) == 0
     world.store.drop_resource(KEY)
     await world.visit()
-    assert world.metrics.registry.get_sample_value("specdecode_effective", mode) is None
+    assert sample(world.metrics, "specdecode_effective", mode) is None

@@ -1,91 +1,33 @@
 """What /metrics says of a resource, from its status and its plan."""
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
-from builders import NOW, plan, resource
-from prometheus_client import CollectorRegistry, generate_latest
+from builders import NOW, mode_plan, plan, resource
+from exposed import HASH, MEASURED, MIXED, OBSERVED, ROLLBACK, calibration, condition, entry, status
 
 from specdecode.api.status import (
     CalibrationStatus,
-    Condition,
     ConditionStatus,
     ConditionType,
-    FindingStatus,
-    Helped,
-    HistoryEntry,
-    ObservedStatus,
     RollbackStatus,
     SpecDecodeDeploymentStatus,
 )
 from specdecode.api.vocabulary import Mode
-from specdecode.resource_metrics import FAMILIES, ResourceCollector, figures_of
+from specdecode.resource_metrics import figures_of
+from specdecode.summary import plan_status
 
 GIB = 1024**3
 AT = NOW.timestamp()
-HASH = "36f472cb7f"
 
 
-def condition(kind: ConditionType, status: ConditionStatus, reason: str) -> Condition:
-    return Condition(type=kind, status=status, reason=reason, last_transition_time=NOW)
-
-
-MEASURED = condition(ConditionType.METRICS_AVAILABLE, ConditionStatus.TRUE, "Measured")
-OBSERVED = ObservedStatus(
-    mode=Mode.DRAFT,
-    window="5m",
-    running_requests=4,
-    speedup="1.85",
-    speedup_low="1.62",
-    speedup_high="2.01",
-    speedup_source="control",
-)
-ROLLBACK = RollbackStatus(
-    from_mode=Mode.DRAFT,
-    to=Mode.OFF,
-    reason="AcceptanceCollapsed",
-    message="",
-    at=NOW,
-    spec_hash=HASH,
-    attempts=2,
-    helped=Helped.TRUE,
-)
-
-
-def entry(action: str, minutes_ago: int) -> HistoryEntry:
-    at = NOW - timedelta(minutes=minutes_ago)
-    return HistoryEntry(at=at, action=action, from_mode=Mode.DRAFT, to=Mode.OFF, reason="LatencyOverLimit", message="")
-
-
-def calibration(measured: str) -> CalibrationStatus:
-    return CalibrationStatus(
-        shape="shape",
-        spec_hash=HASH,
-        mode=Mode.DRAFT,
-        planned_kv_cache="30720Mi",
-        measured_kv_cache=measured,
-        error_percent="",
-        non_kv_cache="1Mi",
-        at=NOW,
-    )
-
-
-def shown(status: SpecDecodeDeploymentStatus, *, of: Any = None, planned: Any = None) -> dict[str, float]:
-    """The series of one resource, without namespace and name."""
-    collector = ResourceCollector()
-    collector.show("serving", "chat", figures_of(status, of, planned))
-    found = {}
-    for metric in collector.collect():
-        for sample in metric.samples:
-            labels = dict(sample.labels)
-            assert (labels.pop("namespace"), labels.pop("name")) == ("serving", "chat")
-            found[f"{sample.name} {' '.join(labels.values())}".strip().removeprefix("specdecode_")] = sample.value
-    return found
-
-
-def status(**fields: Any) -> SpecDecodeDeploymentStatus:
-    return SpecDecodeDeploymentStatus(**{"mode": Mode.DRAFT, "spec_hash": HASH, **fields})
+def shown(seen: SpecDecodeDeploymentStatus, *, of: Any = None, planned: Any = None) -> dict[str, float]:
+    """The figures of a resource by family and label values."""
+    return {
+        f"{family.name} {' '.join(values)}".strip().removeprefix("specdecode_"): number
+        for family, rows in figures_of(seen, of, planned).items()
+        for values, number in rows
+    }
 
 
 EFFECTIVE = {"effective QuantizedDraft": 0, "effective Draft": 1, "effective NGram": 0, "effective Off": 0}
@@ -117,7 +59,7 @@ EFFECTIVE = {"effective QuantizedDraft": 0, "effective Draft": 1, "effective NGr
             id="of the history the newest entry",
         ),
         pytest.param(
-            status(mode=None, findings=(FindingStatus(reason="MixedTraffic", message="", since=NOW),)),
+            status(mode=None, findings=(MIXED,)),
             {"finding_timestamp_seconds MixedTraffic": AT},
             id="a finding, since when",
         ),
@@ -200,26 +142,38 @@ def test_of_the_plan_against_what_was_measured() -> None:
     assert found["plan_error_ratio Draft"] == 0.25
 
 
-def test_every_family_is_on_the_page_and_nothing_is_left_of_a_deleted_resource() -> None:
-    registry, collector = CollectorRegistry(), ResourceCollector()
-    registry.register(collector)
-    everything = status(
-        rollback=ROLLBACK,
-        history=(entry("RolledBack", 1),),
-        findings=(FindingStatus(reason="MixedTraffic", message="", since=NOW),),
-        observed=OBSERVED,
-        conditions=(MEASURED,),
-        calibration=(calibration("24576Mi"),),
+def measured_of(mode: Mode, spec_hash: str = HASH) -> CalibrationStatus:
+    return calibration("24576Mi", mode).model_copy(update={"shape": mode.value, "spec_hash": spec_hash})
+
+
+@pytest.mark.parametrize(
+    "calibrations",
+    [
+        pytest.param((), id="nothing was measured"),
+        pytest.param((measured_of(Mode.QUANTIZED_DRAFT), measured_of(Mode.OFF)), id="two modes were measured"),
+        pytest.param((measured_of(Mode.OFF, "another"),), id="measured under another spec"),
+    ],
+)
+def test_what_status_says_of_a_plan_shows_the_same_as_the_plan(calibrations: tuple[CalibrationStatus, ...]) -> None:
+    """But for the rounding of status."""
+    rungs = (
+        mode_plan(Mode.QUANTIZED_DRAFT, shape=Mode.QUANTIZED_DRAFT.value, kv_cache_bytes_per_gpu=int(30.123 * GIB)),
+        mode_plan(Mode.DRAFT, shape=Mode.DRAFT.value, fits=False, short_bytes=GIB, kv_cache_bytes_per_gpu=-GIB),
+        mode_plan(Mode.OFF, shape=Mode.OFF.value),
     )
-    of = resource(**{"spec.guard": {"latency": {"tpotP99": "75ms", "ttftP99": "2s"}, "retry": {"after": "1h"}}})
-    for name in ("chat", "rag"):
-        collector.show("serving", name, figures_of(everything, of, plan(Mode.DRAFT, Mode.OFF)))
-    page = generate_latest(registry).decode()
-    for family in FAMILIES:
-        lines = [line for line in page.splitlines() if line.startswith(f"{family.name}{{")]
-        assert any('name="chat"' in line for line in lines), family.name
-    collector.forget("serving", "chat")
-    collector.forget("serving", "never-seen")
-    page = generate_latest(registry).decode()
-    assert 'name="chat"' not in page
-    assert 'name="rag"' in page
+    planned = plan(*rungs)
+    seen = status(calibration=calibrations)
+    at_rest = shown(seen, of=resource(), planned=plan_status(planned, HASH, calibrations))
+    visited = shown(seen, of=resource(), planned=planned)
+    assert at_rest.keys() == visited.keys()
+    for series, number in visited.items():
+        tolerance = 0.05 * GIB if series.startswith("plan_kv_cache_bytes") else 0
+        assert at_rest[series] == pytest.approx(number, abs=tolerance, rel=0), series
+
+
+def test_a_size_that_nobody_can_read_is_not_shown() -> None:
+    said = plan_status(plan(Mode.OFF), HASH, ())
+    modes = tuple(rung.model_copy(update={"kv_cache": "a lot"}) for rung in said.modes)
+    found = shown(status(), of=resource(), planned=said.model_copy(update={"modes": modes}))
+    assert found["plan_kv_tokens Off"] == 160_000
+    assert not [series for series in found if series.startswith("plan_kv_cache_bytes")]

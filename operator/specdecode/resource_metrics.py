@@ -1,23 +1,22 @@
-"""What /metrics says of every resource: a small value per resource, made into series only when somebody scrapes.
+"""What /metrics says of every resource: the families, and what a resource shows of them. Pure.
 
-A client library's gauge keeps an object per series, and thousands of resources have some thirty series each. Here a
-resource costs one value, a visit that changes nothing costs nothing more, and a deleted resource leaves nothing behind.
-Pure, but for the collector's dictionary.
+`specdecode.resource_page` keeps it and makes the page of it.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
-
+from specdecode.api.accelerators import GIB
 from specdecode.api.resource import SpecDecodeDeployment
 from specdecode.api.status import (
     CalibrationStatus,
     ConditionStatus,
     ConditionType,
+    ModePlanStatus,
     ObservedStatus,
+    PlanStatus,
     RollbackStatus,
     SpecDecodeDeploymentStatus,
 )
@@ -26,10 +25,15 @@ from specdecode.api.vocabulary import Mode
 from specdecode.calibrate import measured_tokens, own_calibration
 from specdecode.plan.types import ModePlan, Plan
 
+AnyPlan = Plan | PlanStatus
+"""A plan, or what status says of it: a resource that is not visited after a restart is not planned either."""
+
 Row = tuple[tuple[str, ...], float]
 """Label values after namespace and name, and the number."""
 Rows = tuple[Row, ...]
 
+_SIZE = re.compile(r"(-?[0-9]+\.[0-9])Gi")
+"""As `specdecode.summary` writes it."""
 _UNSHOWN = frozenset({ConditionType.PLANNED})
 """A spec that is not planned is `Stalled` with the same reason."""
 
@@ -42,17 +46,26 @@ class Family:
     help: str
     labels: tuple[str, ...] = ()
     """After `namespace` and `name`."""
+    is_flag: bool = False
+    """Whether its number is 0 or 1: many resources then show the same."""
+    kind: str = "gauge"
 
 
 INFO = Family(
     "specdecode_deployment_info",
     "1; what the spec asks for.",
     ("model", "engine_version", "requested_mode", "action"),
+    is_flag=True,
 )
 EFFECTIVE = Family(
-    "specdecode_effective", "1 for the mode that runs or is being rolled out, 0 for the others.", ("mode",)
+    "specdecode_effective",
+    "1 for the mode that runs or is being rolled out, 0 for the others.",
+    ("mode",),
+    is_flag=True,
 )
-CONDITION = Family("specdecode_condition", "1; the conditions of status as they stand.", ("type", "status", "reason"))
+CONDITION = Family(
+    "specdecode_condition", "1; the conditions of status as they stand.", ("type", "status", "reason"), is_flag=True
+)
 ROLLBACK = Family(
     "specdecode_rollback_timestamp_seconds",
     "When the rollback in force was decided, as Unix time; absent while the requested mode runs.",
@@ -97,6 +110,8 @@ ACCEPTANCE_FLOOR = Family(
 )
 TPOT_LIMIT = Family("specdecode_guard_tpot_p99_limit_seconds", "guard.latency.tpotP99; absent without.")
 TTFT_LIMIT = Family("specdecode_guard_ttft_p99_limit_seconds", "guard.latency.ttftP99; absent without.")
+ROLLBACKS = Family("specdecode_rollbacks", "Steps down that this process took, by reason.", ("reason",), kind="counter")
+"""The one counter. It is counted by the process and no part of the figures of a moment."""
 
 FAMILIES = (
     INFO,
@@ -118,7 +133,7 @@ FAMILIES = (
     TPOT_LIMIT,
     TTFT_LIMIT,
 )
-"""In the order of the page."""
+"""The gauges, in the order of the page."""
 
 Figures = Mapping[Family, Rows]
 """What one resource shows. A family without rows is left out."""
@@ -155,6 +170,11 @@ def _speedup(status: SpecDecodeDeploymentStatus) -> dict[Family, Rows]:
     return {family: ((source, float(text)),) for family, text in ends if text is not None}
 
 
+def _error(entry: CalibrationStatus) -> float:
+    planned, real = bytes_of(entry.planned_kv_cache), bytes_of(entry.measured_kv_cache)
+    return (planned - real) / real
+
+
 def _of_plan(plan: Plan, spec_hash: str | None, calibrations: tuple[CalibrationStatus, ...]) -> dict[Family, Rows]:
     def per_mode(number: Callable[[ModePlan], float | None]) -> Rows:
         numbers = ((rung.mode, number(rung)) for rung in plan.ladder)
@@ -172,10 +192,7 @@ def _of_plan(plan: Plan, spec_hash: str | None, calibrations: tuple[CalibrationS
 
     def error(rung: ModePlan) -> float | None:
         entry = own[rung.mode]
-        if entry is None:
-            return None
-        planned, real = bytes_of(entry.planned_kv_cache), bytes_of(entry.measured_kv_cache)
-        return (planned - real) / real
+        return None if entry is None else _error(entry)
 
     return {
         PLAN_BYTES: per_mode(lambda rung: rung.kv_cache_bytes_per_gpu),
@@ -186,9 +203,43 @@ def _of_plan(plan: Plan, spec_hash: str | None, calibrations: tuple[CalibrationS
     }
 
 
-def _of_spec(resource: SpecDecodeDeployment, plan: Plan | None, rollback: RollbackStatus | None) -> dict[Family, Rows]:
+def _size_in(text: str | None) -> float | None:
+    """Bytes of a size as status shows it, to a tenth of a GiB; None where it does not show one."""
+    found = _SIZE.fullmatch(text or "")
+    return None if found is None else float(found[1]) * GIB
+
+
+def _of_plan_in_status(
+    plan: PlanStatus, spec_hash: str | None, calibrations: tuple[CalibrationStatus, ...]
+) -> dict[Family, Rows]:
+    """The same from what an earlier visit wrote: the planned cache is rounded there, all else is not."""
+
+    def per_mode(number: Callable[[ModePlanStatus], float | None]) -> Rows:
+        numbers = ((rung.name, number(rung)) for rung in plan.modes)
+        return tuple(((mode,), value) for mode, value in numbers if value is not None)
+
+    own = {entry.mode: entry for entry in reversed(calibrations) if entry.spec_hash == spec_hash}
+
+    def measured(rung: ModePlanStatus) -> float | None:
+        return bytes_of(own[rung.name].measured_kv_cache) if rung.name in own else None
+
+    def error(rung: ModePlanStatus) -> float | None:
+        return _error(own[rung.name]) if rung.name in own else None
+
+    return {
+        PLAN_BYTES: per_mode(lambda rung: _size_in(rung.kv_cache)),
+        MEASURED_BYTES: per_mode(measured),
+        PLAN_TOKENS: per_mode(lambda rung: rung.kv_cache_tokens),
+        MEASURED_TOKENS: per_mode(lambda rung: rung.measured_kv_cache_tokens),
+        PLAN_ERROR: per_mode(error),
+    }
+
+
+def _of_spec(
+    resource: SpecDecodeDeployment, plan: AnyPlan | None, rollback: RollbackStatus | None
+) -> dict[Family, Rows]:
     guard = resource.spec.guard
-    version, requested = (plan.engine_version, str(plan.requested_mode)) if plan else ("", "")
+    version, requested = (plan.engine_version or "", str(plan.requested_mode)) if plan else ("", "")
     found: dict[Family, Rows] = {
         INFO: (((resource.spec.model.name, version, requested, guard.action), 1.0),),
         ACCEPTANCE_FLOOR: (((), guard.acceptance.off_below_percent / 100),),
@@ -201,7 +252,9 @@ def _of_spec(resource: SpecDecodeDeployment, plan: Plan | None, rollback: Rollba
     return found
 
 
-def figures_of(status: SpecDecodeDeploymentStatus, resource: SpecDecodeDeployment | None, plan: Plan | None) -> Figures:
+def figures_of(
+    status: SpecDecodeDeploymentStatus, resource: SpecDecodeDeployment | None, plan: AnyPlan | None
+) -> Figures:
     """What a resource shows. Without a plan, because the spec is refused, nothing is said of its memory."""
     modes = () if status.mode is None else tuple(((mode,), float(mode is status.mode)) for mode in Mode)
     shown = (condition for condition in status.conditions if condition.type not in _UNSHOWN)
@@ -214,31 +267,8 @@ def figures_of(status: SpecDecodeDeploymentStatus, resource: SpecDecodeDeploymen
     }
     found |= _speedup(status)
     found |= {} if resource is None else _of_spec(resource, plan, status.rollback)
-    found |= {} if plan is None else _of_plan(plan, status.spec_hash, status.calibration)
+    if isinstance(plan, Plan):
+        found |= _of_plan(plan, status.spec_hash, status.calibration)
+    elif plan is not None:
+        found |= _of_plan_in_status(plan, status.spec_hash, status.calibration)
     return {family: rows for family, rows in found.items() if rows}
-
-
-class ResourceCollector(Collector):
-    """The figures of all resources. `collect` may run in another thread than the writers."""
-
-    def __init__(self) -> None:
-        self._shown: dict[tuple[str, str], Figures] = {}
-
-    def show(self, namespace: str, name: str, figures: Figures) -> None:
-        """From now on a resource shows this and nothing else."""
-        self._shown[namespace, name] = figures
-
-    def forget(self, namespace: str, name: str) -> None:
-        """Nothing is left of a resource."""
-        self._shown.pop((namespace, name), None)
-
-    def collect(self) -> Iterator[Metric]:
-        """Called by the registry at a scrape."""
-        # One copy, made without letting another thread in: the page is of one moment.
-        shown = list(self._shown.items())
-        for family in FAMILIES:
-            metric = GaugeMetricFamily(family.name, family.help, labels=("namespace", "name", *family.labels))
-            for key, figures in shown:
-                for values, number in figures.get(family, ()):
-                    metric.add_metric((*key, *values), number)
-            yield metric

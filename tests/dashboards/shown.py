@@ -9,7 +9,7 @@ from rehearsal.engine.metrics import _listed
 from specdecode.engine.metrics import MetricNames, metric_names
 from specdecode.engine.version import EngineVersion
 from specdecode.meter.middleware import Instruments
-from specdecode.resource_metrics import FAMILIES
+from specdecode.resource_metrics import FAMILIES, ROLLBACKS
 from specdecode.telemetry import Metrics
 
 _TARGET = frozenset({"job", "instance", "namespace", "pod"})
@@ -40,7 +40,8 @@ def declared() -> tuple[Declared, ...]:
     collectors = metrics.registry._collector_to_names
     own = [each for each in collectors if isinstance(each, MetricWrapperBase)]
     found = [Declared(each._name, each._type, tuple(each._labelnames), each._documentation) for each in own]
-    found += [Declared(each.name, "gauge", ("namespace", "name", *each.labels), each.help) for each in FAMILIES]
+    of_resources = (*FAMILIES, ROLLBACKS)
+    found += [Declared(each.name, each.kind, ("namespace", "name", *each.labels), each.help) for each in of_resources]
     return tuple(sorted(found, key=lambda each: each.name))
 
 
