@@ -14,6 +14,9 @@ JSON = st.recursive(
     max_leaves=12,
 )
 
+OURS, THEIRS = {"name": "vllm", "image": "a"}, {"name": "proxy", "image": "c"}
+MOUNT = {"name": "home", "mountPath": "/a"}
+
 
 @pytest.mark.parametrize(
     ("live", "wanted", "is_covered"),
@@ -23,7 +26,16 @@ JSON = st.recursive(
         pytest.param({"b": 2}, {"a": 1}, False, id="a missing field is drift"),
         pytest.param({}, {"a": {}, "b": [], "c": None}, True, id="the server drops what is empty"),
         pytest.param({"a": [{"x": 1, "y": 2}]}, {"a": [{"x": 1}]}, True, id="items of a list are compared one by one"),
-        pytest.param({"a": [1, 2]}, {"a": [1]}, False, id="a longer list is drift: somebody added a container"),
+        pytest.param({"a": [1, 2]}, {"a": [1]}, False, id="a longer list is drift: somebody added an argument"),
+        pytest.param([{"x": 1}, {"x": 2}], [{"x": 1}], False, id="a longer list that is not merged is drift"),
+        pytest.param([OURS, THEIRS], [OURS], True, id="somebody added a container: it stays, whatever we apply"),
+        pytest.param([THEIRS, OURS], [OURS], True, id="and may stand before ours"),
+        pytest.param([THEIRS], [OURS], False, id="ours is gone"),
+        pytest.param([OURS | {"image": "b"}, THEIRS], [OURS], False, id="ours was changed"),
+        pytest.param(
+            [MOUNT, MOUNT | {"mountPath": "/b"}], [MOUNT | {"mountPath": "/b"}], True, id="mounts go by their path"
+        ),
+        pytest.param([MOUNT | {"mountPath": "/c"}], [MOUNT], False, id="a mount that was moved is drift"),
         pytest.param({"a": "ab"}, {"a": ["a", "b"]}, False, id="a string is no list"),
         pytest.param({"a": 1}, {"a": {"b": 1}}, False, id="a number is no object"),
         pytest.param({"a": 1}, {"a": [1]}, False, id="a number is no list"),

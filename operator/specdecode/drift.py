@@ -3,24 +3,34 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+_KEYS = ("uid", "mountPath", "name")
+"""By which the API server merges lists of owners, mounts, and of containers, variables, volumes and ports; the first
+that all items have. Of other lists it takes the whole, in our order.
+"""
+
 
 def covers(live: Any, wanted: Any) -> bool:
     """Whether `live` holds everything that `wanted` says; what the server or others added does not matter.
 
-    Lists are compared item by item; for ports, containers and the like the server keeps our order.
+    An item that others added to a list that is merged, a sidecar, stays there however often we apply.
     """
     if isinstance(wanted, Mapping):
         return isinstance(live, Mapping) and all(
             key in live and covers(live[key], value) for key, value in wanted.items() if not _is_empty(value)
         )
     if isinstance(wanted, Sequence) and not isinstance(wanted, str):
-        return (
-            isinstance(live, Sequence)
-            and not isinstance(live, str)
-            and len(live) == len(wanted)
-            and all(covers(there, here) for there, here in zip(live, wanted, strict=True))
-        )
+        return isinstance(live, Sequence) and not isinstance(live, str) and _covers_list(live, wanted)
     return bool(live == wanted)
+
+
+def _covers_list(live: Sequence[Any], wanted: Sequence[Any]) -> bool:
+    key = next(
+        (key for key in _KEYS if wanted and all(isinstance(each, Mapping) and key in each for each in wanted)), None
+    )
+    if key is None:
+        return len(live) == len(wanted) and all(covers(there, here) for there, here in zip(live, wanted, strict=True))
+    there = {each.get(key): each for each in live if isinstance(each, Mapping)}
+    return all(each[key] in there and covers(there[each[key]], each) for each in wanted)
 
 
 def _is_empty(value: Any) -> bool:
