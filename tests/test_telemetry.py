@@ -7,27 +7,11 @@ from importlib import metadata
 
 import httpx
 import pytest
-from builders import plan, resource
 
-from specdecode.api.status import SpecDecodeDeploymentStatus
-from specdecode.api.vocabulary import Mode
 from specdecode.errors import SettingsError
+from specdecode.log_lines import JsonFormatter
 from specdecode.settings import LogFormat
-from specdecode.telemetry import Health, JsonFormatter, Metrics, serve, set_up_logging
-
-
-def test_a_deleted_resource_leaves_no_series() -> None:
-    metrics = Metrics()
-    for name in ("chat", "rag"):
-        metrics.show("serving", name, SpecDecodeDeploymentStatus(mode=Mode.OFF), resource(), plan())
-        metrics.count_rollback("serving", name, "AcceptanceCollapsed")
-    labels = {"namespace": "serving", "name": "chat", "reason": "AcceptanceCollapsed"}
-    assert metrics.registry.get_sample_value("specdecode_rollbacks_total", labels) == 1
-    metrics.forget("serving", "chat")
-    metrics.forget("serving", "never-seen")
-    page = metrics.page().decode()
-    assert 'name="chat"' not in page
-    assert 'specdecode_effective{mode="Off",name="rag",namespace="serving"} 1.0' in page
+from specdecode.telemetry import Health, Metrics, serve, set_up_logging
 
 
 def test_the_process_says_who_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

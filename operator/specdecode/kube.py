@@ -5,8 +5,7 @@ own, and nothing is retried here: the work queue retries, and applying again is 
 """
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import quote
@@ -16,7 +15,9 @@ import yaml
 from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import ApiClient, Configuration
 
+from specdecode.api.json_text import read_json
 from specdecode.api.vocabulary import FIELD_MANAGER, GROUP, KIND, PLURAL, VERSION
+from specdecode.api.words import one_line, without
 from specdecode.errors import (
     ClusterError,
     ConflictError,
@@ -31,6 +32,12 @@ CALL_SECONDS = 15.0
 """Most a single request may take, connection included."""
 PAGE_SIZE = 500
 """Objects per page of a list."""
+MAX_PAGES = 2000
+"""Of one list: a million objects."""
+MAX_ANSWER_BYTES = 64 * 1024**2
+"""A page of resources, each as large as the schema allows."""
+MAX_ERROR_BYTES = 1024**2
+MAX_RETRY_AFTER_SECONDS = 60.0
 
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
@@ -79,9 +86,22 @@ def resource_path(namespace: str, name: str) -> str:
     return object_path(f"{GROUP}/{VERSION}", PLURAL, namespace, name)
 
 
-def _error(status: int, text: str, headers: Mapping[str, str]) -> ClusterError:
+def _retry_after_seconds(header: str) -> float | None:
+    """As asked for, if it was in seconds; the queue waits no longer than it is worth."""
+    is_number = header.isascii() and header.isdigit() and len(header) < 10
+    return min(float(header), MAX_RETRY_AFTER_SECONDS) if is_number else None
+
+
+def _secrets(configuration: Configuration) -> list[str]:
+    """What we prove ourselves with; an answer that quotes it ends in logs and in status."""
+    stated = [*(configuration.api_key or {}).values(), configuration.password]
+    return [secret.removeprefix("Bearer ").strip() for secret in stated if secret and len(secret) > len("Bearer ")]
+
+
+def _error(status: int, content: bytes, headers: Mapping[str, str], secrets: Iterable[str] = ()) -> ClusterError:
+    text = without(content.decode(errors="replace"), secrets)
     try:
-        message = str(json.loads(text).get("message", text))
+        message = str(read_json(text.encode()).get("message", text))
     except (ValueError, AttributeError):
         message = text
     kinds: dict[int, type[ClusterError]] = {
@@ -92,12 +112,55 @@ def _error(status: int, text: str, headers: Mapping[str, str]) -> ClusterError:
         410: NotFoundError,
         422: RefusedError,
     }
-    retry_after = headers.get("Retry-After", "")
     return kinds.get(status, UnavailableError)(
-        message[:2000] or f"HTTP {status}",
+        one_line(message, 2000) or f"HTTP {status}",
         status=status,
-        retry_after_seconds=float(retry_after) if retry_after.isdigit() else None,
+        retry_after_seconds=_retry_after_seconds(headers.get("Retry-After", "")),
     )
+
+
+async def _content(response: aiohttp.ClientResponse) -> bytes:
+    """The whole body, or as much of an error as is worth reading."""
+    is_error = response.status >= 400
+    limit = MAX_ERROR_BYTES if is_error else MAX_ANSWER_BYTES
+    content = bytearray()
+    async for piece in response.content.iter_any():
+        content += piece
+        if len(content) > limit:
+            if is_error:
+                break
+            raise UnavailableError(f"the API server sent more than {limit // 1024**2} MiB")
+    return bytes(content[:limit])
+
+
+def _object(content: bytes, asked: str) -> Body:
+    """The JSON object that every answer is."""
+    try:
+        parsed = read_json(content)
+    except ValueError:
+        parsed = None
+    if not isinstance(parsed, dict):
+        raise UnavailableError(f"{asked}: the answer is no JSON object that can be read; does a proxy answer?")
+    return parsed
+
+
+def _items(page: Body) -> list[Body]:
+    """Of a list; null when there is none."""
+    items = page.get("items") or []
+    if not isinstance(items, list) or not all(map(_has_metadata, items)):
+        raise UnavailableError("the API server sent a list that is none")
+    return items
+
+
+def _has_metadata(item: Any) -> bool:
+    return isinstance(item, dict) and isinstance(item.get("metadata"), dict)
+
+
+def _next_page(page: Body) -> str:
+    """The token for it; empty: this was the last."""
+    metadata = page.get("metadata")
+    token = metadata.get("continue") if isinstance(metadata, dict) else None
+    return token if isinstance(token, str) else ""
 
 
 class Kube:
@@ -129,13 +192,13 @@ class Kube:
         try:
             async with asyncio.timeout(CALL_SECONDS):
                 response = await self._client.call_api(*serialized, _request_timeout=CALL_SECONDS)
-                text = await response.response.text(errors="replace")
+                content = await _content(response.response)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise UnavailableError(f"{method} {path}: {str(error) or type(error).__name__}") from error
+            why = one_line(without(str(error), _secrets(self._client.configuration)), 500) or type(error).__name__
+            raise UnavailableError(f"{method} {path}: {why}") from error
         if response.status >= 400:
-            raise _error(response.status, text, response.headers)
-        parsed: Body = json.loads(text)
-        return parsed
+            raise _error(response.status, content, response.headers, _secrets(self._client.configuration))
+        return _object(content, f"{method} {path}")
 
     async def _write(self, method: str, path: str, **asked: Any) -> Body:
         if self.may_write is not None:
@@ -217,14 +280,15 @@ class Kube:
     async def _pages(self, namespace: str | None, accept: str) -> AsyncIterator[Body]:
         path = collection_path(f"{GROUP}/{VERSION}", PLURAL, namespace)
         token = ""
-        while True:
+        for _ in range(MAX_PAGES):
             query = {"limit": str(PAGE_SIZE)} | ({"continue": token} if token else {})
             page = await self._request("GET", path, query=query, accept=accept)
-            for item in page.get("items") or ():  # null when there is none
+            for item in _items(page):
                 yield item
-            token = page.get("metadata", {}).get("continue", "")
+            token = _next_page(page)
             if not token:
                 return
+        raise UnavailableError(f"a list of {path} has more than {MAX_PAGES} pages")
 
 
 def namespace_of(kubeconfig: str, context: str | None) -> str:
@@ -238,7 +302,7 @@ def namespace_of(kubeconfig: str, context: str | None) -> str:
 
 
 def _no_cluster(error: Exception) -> SettingsError:
-    first_line = next(iter(str(error).splitlines()), "") or type(error).__name__
+    first_line = one_line(next(iter(str(error).splitlines()), ""), 500) or type(error).__name__
     return SettingsError(f"no cluster to talk to: {first_line}; run inside a pod, or set KUBECONFIG")
 
 

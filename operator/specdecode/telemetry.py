@@ -1,30 +1,36 @@
 """What the operator says of itself: metrics, logs, and whether it is alive."""
 
-import asyncio
-import json
 import logging
 import sys
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib import metadata
-from typing import Any
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.openmetrics import exposition as openmetrics
 
 from specdecode.api.resource import SpecDecodeDeployment
 from specdecode.api.status import SpecDecodeDeploymentStatus
 from specdecode.errors import SettingsError
-from specdecode.plan.types import Plan
-from specdecode.resource_metrics import ResourceCollector, figures_of
+from specdecode.log_lines import JsonFormatter, TextFormatter
+from specdecode.resource_metrics import AnyPlan, figures_of
+from specdecode.resource_page import ResourcePage
+from specdecode.scrape import TEXT, Format, answer, asked_format
 from specdecode.settings import LogFormat
 
 logger = logging.getLogger("specdecode")
 
+_openmetrics: Callable[[CollectorRegistry], bytes] = openmetrics.generate_latest
+_END = b"# EOF\n"
+"""Of OpenMetrics."""
+_FAREWELL_SECONDS = 1.0
+"""Who reads a page slowly must not keep the process from ending."""
+
 
 class Metrics:
-    """Metrics of one operator process, on a registry of its own."""
+    """Metrics of one operator process: its own on a registry, those of the resources on a page beside it."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -35,12 +41,6 @@ class Metrics:
         )
         self.tick_seconds = Histogram(
             "specdecode_tick_seconds", "Duration of one evaluation of all deployments.", registry=self.registry
-        )
-        self.rollbacks = Counter(
-            "specdecode_rollbacks",
-            "Steps down that this process took, by reason.",
-            ["namespace", "name", "reason"],
-            registry=self.registry,
         )
         self.queries = Counter(
             "specdecode_prometheus_query", "Prometheus queries by outcome.", ["outcome"], registry=self.registry
@@ -60,10 +60,7 @@ class Metrics:
         )
         build = Gauge("specdecode_build_info", "1; the version of the operator.", ["version"], registry=self.registry)
         build.labels(_version()).set(1)
-        self._of_resources = ResourceCollector()
-        self.registry.register(self._of_resources)
-        self._rolled_back: dict[tuple[str, str], set[str]] = {}
-        """Reasons with a series, so that it goes with its resource."""
+        self._of_resources = ResourcePage()
 
     def show(
         self,
@@ -71,25 +68,34 @@ class Metrics:
         name: str,
         status: SpecDecodeDeploymentStatus,
         resource: SpecDecodeDeployment | None,
-        plan: Plan | None,
+        plan: AnyPlan | None,
     ) -> None:
         """Show a resource as its status and its plan are now."""
         self._of_resources.show(namespace, name, figures_of(status, resource, plan))
 
     def count_rollback(self, namespace: str, name: str, reason: str) -> None:
         """A step down was written."""
-        self.rollbacks.labels(namespace, name, reason).inc()
-        self._rolled_back.setdefault((namespace, name), set()).add(reason)
+        self._of_resources.count_rollback(namespace, name, reason, time.time())
 
     def forget(self, namespace: str, name: str) -> None:
         """Remove the series of a deleted resource."""
         self._of_resources.forget(namespace, name)
-        for reason in self._rolled_back.pop((namespace, name), ()):
-            self.rollbacks.remove(namespace, name, reason)
+
+    def pieces(self, page_format: Format = TEXT) -> Iterator[bytes]:
+        """What /metrics answers, of this moment; each piece is made in a few milliseconds, and may be empty."""
+        of_resources = self._of_resources.pieces(is_openmetrics=page_format.is_openmetrics)
+        if page_format.is_openmetrics:
+            yield _openmetrics(self.registry).removesuffix(_END)
+        else:
+            yield generate_latest(self.registry)
+        # One resource with text that cannot be encoded must not take the page from all others.
+        yield from (piece.encode("utf-8", "replace") for piece in of_resources)
+        if page_format.is_openmetrics:
+            yield _END
 
     def page(self) -> bytes:
-        """What /metrics answers. It takes seconds with many thousands of resources, and may run in a thread."""
-        return generate_latest(self.registry)
+        """All of it at once."""
+        return b"".join(self.pieces())
 
 
 def _version() -> str:
@@ -129,30 +135,10 @@ class Health:
         return None
 
 
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Render a record; `extra={"object": ...}` becomes a field."""
-        line: dict[str, Any] = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        subject = getattr(record, "object", None)
-        if subject is not None:
-            line["object"] = subject
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
-
-
 def set_up_logging(log_format: LogFormat) -> None:
     """Send everything to stderr. Kopf logs whole diffs at DEBUG; INFO is the lowest level that is safe."""
     handler = logging.StreamHandler(sys.stderr)
-    text = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", datefmt="%H:%M:%S")
-    handler.setFormatter(JsonFormatter() if log_format is LogFormat.JSON else text)
+    handler.setFormatter(JsonFormatter() if log_format is LogFormat.JSON else TextFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for chatty in ("kopf", "httpx", "httpcore", "aiohttp.access"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
@@ -164,10 +150,9 @@ async def serve(address: str, port: int, metrics: Metrics, health: Health) -> we
     Raises SettingsError when the address cannot be listened on.
     """
 
-    async def metrics_page(_: web.Request) -> web.Response:
-        # Not in the event loop: a long page must not make the loop late.
-        page = await asyncio.to_thread(metrics.page)
-        return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE_LATEST})
+    async def metrics_page(request: web.Request) -> web.StreamResponse:
+        page_format = asked_format(request)
+        return await answer(request, metrics.pieces(page_format), page_format)
 
     async def healthz(_: web.Request) -> web.Response:
         problem = health.problem()
@@ -179,7 +164,7 @@ async def serve(address: str, port: int, metrics: Metrics, health: Health) -> we
 
     app = web.Application()
     app.add_routes([web.get("/metrics", metrics_page), web.get("/healthz", healthz), web.get("/readyz", readyz)])
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_FAREWELL_SECONDS)
     await runner.setup()
     site = web.TCPSite(runner, address, port)
     try:

@@ -18,9 +18,28 @@ from specdecode.api.base import ApiModel, Rule
 from specdecode.api.spec import SpecDecodeDeploymentSpec
 from specdecode.api.status import SpecDecodeDeploymentStatus
 from specdecode.api.values import seconds_of
-from specdecode.api.vocabulary import ANNOTATION_PAUSED, API_VERSION, KIND, MAX_NAME_LENGTH, METHODS_NGRAM, Mode
+from specdecode.api.vocabulary import (
+    ANNOTATION_PAUSED,
+    ANNOTATION_RETRY,
+    API_VERSION,
+    KIND,
+    MAX_NAME_LENGTH,
+    METHODS_NGRAM,
+    Mode,
+)
+from specdecode.api.words import plain
 
 _DNS_1035 = r"^[a-z]([a-z0-9\-]*[a-z0-9])?$"
+
+_PROBLEM_LIMITS = {"field": 300, "value": 300, "message": 2000}
+"""Characters. A path may hold a key, and a message an answer, that somebody else wrote."""
+_RETRY_LIMIT = 128
+_MOST_PROBLEMS = 20
+"""Told of one input; the others are counted."""
+_MOST_NODES, _MOST_LEVELS = 50_000, 50
+"""Of a spec: the largest that the schema allows has a few hundred values on ten levels. A few aliases of aliases in a
+YAML file are more than all memory.
+"""
 
 
 @dataclass(frozen=True)
@@ -34,6 +53,10 @@ class Problem:
     message: str
     """What is allowed and the way out."""
 
+    def __post_init__(self) -> None:
+        for name, limit in _PROBLEM_LIMITS.items():
+            object.__setattr__(self, name, plain(getattr(self, name), limit))
+
     def __str__(self) -> str:
         found = f" is {self.value}" if self.value else ""
         return f"{self.field}{found}: {self.message}"
@@ -41,7 +64,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Rejection:
-    """An input that is refused, with everything that is wrong with it."""
+    """An input that is refused, with everything that is wrong with it, as far as a person reads."""
 
     reason: str
     """Stable CamelCase name, used as the reason of the condition `Planned`."""
@@ -68,6 +91,14 @@ class Metadata(BaseModel):
     def is_paused(self) -> bool:
         """Whether a person asked that nothing be changed."""
         return self.annotations.get(ANNOTATION_PAUSED) == "true"
+
+    @property
+    def retry(self) -> str:
+        """What stands for the value of `specdecode.io/retry`; empty: none. Status keeps it, and an annotation may be as
+        large as the object itself: of a long or unprintable one only a digest is kept.
+        """
+        value = self.annotations.get(ANNOTATION_RETRY, "")
+        return value if len(value) <= _RETRY_LIMIT and value.isprintable() else digest(value)
 
 
 class _Named(ApiModel):
@@ -165,7 +196,10 @@ def _path(location: tuple[int | str, ...]) -> str:
 def _shown(value: object) -> str:
     if isinstance(value, (dict, list, tuple, BaseModel)) or value is None:
         return ""
-    text = json.dumps(value, ensure_ascii=True, default=str)
+    try:
+        text = json.dumps(value, ensure_ascii=True, default=str)
+    except ValueError:  # Python writes no integer of more than 4,300 digits
+        return "a number of thousands of digits"
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
@@ -184,8 +218,11 @@ def _problem(prefix: str, error: ErrorDetails) -> Problem:
 
 
 def problems_of(prefix: str, error: ValidationError) -> tuple[Problem, ...]:
-    """Every problem that pydantic found, with full field paths."""
-    return tuple(_problem(prefix, details) for details in error.errors(include_url=False))
+    """What pydantic found, with full field paths."""
+    found = error.errors(include_url=False)
+    told = tuple(_problem(prefix, details) for details in found[:_MOST_PROBLEMS])
+    more = len(found) - len(told)
+    return (*told, Problem(prefix, "", f"{more} more problems; mend these first")) if more else told
 
 
 def read_status(body: Mapping[str, Any]) -> SpecDecodeDeploymentStatus:
@@ -201,31 +238,62 @@ def read_metadata(body: Mapping[str, Any]) -> Metadata:
     return Metadata.model_validate(body["metadata"])
 
 
-def _as_stored(node: Any) -> Any:
+class _TooLargeError(Exception):
+    """More values, or more levels, than a spec can have."""
+
+
+@dataclass
+class _Stored:
     """A document as the API server stores it: a field that is written as null is absent, and 5.0 is 5."""
-    if isinstance(node, Mapping):
-        return {key: _as_stored(child) for key, child in node.items() if child is not None}
-    if isinstance(node, list):
-        return [_as_stored(item) for item in node]
-    return int(node) if isinstance(node, float) and node.is_integer() else node
+
+    left: int = _MOST_NODES
+
+    def of(self, node: Any, level: int = 0) -> Any:
+        self.left -= 1
+        if self.left < 0 or level > _MOST_LEVELS:
+            raise _TooLargeError
+        if isinstance(node, Mapping):
+            return {key: self.of(child, level + 1) for key, child in node.items() if child is not None}
+        if isinstance(node, list):
+            return [self.of(item, level + 1) for item in node]
+        return int(node) if isinstance(node, float) and node.is_integer() else node
+
+
+def _read_spec(body: Mapping[str, Any]) -> SpecDecodeDeploymentSpec | tuple[Problem, ...]:
+    try:
+        return SpecDecodeDeploymentSpec.model_validate(_Stored().of(body.get("spec") or {}))
+    except ValidationError as error:
+        return problems_of("spec", error)
+    except _TooLargeError:
+        limits = f"more than {_MOST_NODES} values or {_MOST_LEVELS} levels"
+        return (
+            Problem("spec", "", f"has {limits}, which no resource has; is it another file, or aliases of aliases?"),
+        )
+
+
+def _kind_problem(body: Mapping[str, Any]) -> Problem | None:
+    api_version, kind = body.get("apiVersion"), body.get("kind")
+    if (api_version, kind) == (API_VERSION, KIND):
+        return None
+    found = "/".join(part if isinstance(part, str) else str(None) for part in (api_version, kind))
+    return Problem("kind", found, f"must be {API_VERSION} {KIND}")
 
 
 def parse(body: Mapping[str, Any]) -> SpecDecodeDeployment | Rejection:
     """Read a resource as the API server, or a file, has it."""
-    if (body.get("apiVersion"), body.get("kind")) != (API_VERSION, KIND):
-        found = f"{body.get('apiVersion')}/{body.get('kind')}"
-        return Rejection("InvalidSpec", (Problem("kind", found, f"must be {API_VERSION} {KIND}"),))
+    another_kind = _kind_problem(body)
+    if another_kind is not None:
+        return Rejection("InvalidSpec", (another_kind,))
     problems: tuple[Problem, ...] = ()
-    metadata = spec = None
+    metadata = None
     try:
         metadata = Metadata.model_validate(body.get("metadata") or {})
         _Named(name=metadata.name)
     except ValidationError as error:
         problems += problems_of("metadata" if metadata is None else "metadata.name", error)
-    try:
-        spec = SpecDecodeDeploymentSpec.model_validate(_as_stored(body.get("spec") or {}))
-    except ValidationError as error:
-        problems += problems_of("spec", error)
-    if metadata is None or spec is None or problems:
+    spec = _read_spec(body)
+    if not isinstance(spec, SpecDecodeDeploymentSpec):
+        problems += spec
+    if metadata is None or not isinstance(spec, SpecDecodeDeploymentSpec) or problems:
         return Rejection("InvalidSpec", problems)
     return SpecDecodeDeployment(metadata=metadata, spec=spec, status=read_status(body))

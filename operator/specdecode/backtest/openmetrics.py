@@ -219,6 +219,8 @@ def _lines(path: Path, text: _Text) -> tuple[Line, ...] | Problem:
             continue
         pairs = points.whole()
         at, shown = pairs[:, 1], series.decode(errors="replace").strip()
+        if not np.isfinite(at).all():
+            return Problem(FIELD, str(path), f"a sample of {shown} has a moment that is no number; {_DUMP}")
         for is_milliseconds in {bool(at.min() >= _MILLISECONDS), bool(at.max() >= _MILLISECONDS)}:
             units.setdefault(is_milliseconds, shown)
         if len(units) == 2:

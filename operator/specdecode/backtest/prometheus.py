@@ -17,9 +17,11 @@ from prometheus_api_client.exceptions import PrometheusApiClientException
 from urllib3.util.retry import Retry
 
 from specdecode.api.resource import Problem
+from specdecode.api.words import one_line, without
 from specdecode.backtest.choice import MODEL_NAME, Choice
 from specdecode.backtest.series import Advance, Read, line_of
 from specdecode.engine.metrics import MetricNames
+from specdecode.observe.credentials import Token
 from specdecode.observe.queries import DEPLOYMENT, NAME, NAMESPACE
 from specdecode.observe.track import Floats
 
@@ -60,8 +62,7 @@ class _RefusedError(Exception):
 
 
 def _shown(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _SHOWN else f"{line[: _SHOWN - 1]}…"
+    return one_line(text, _SHOWN)
 
 
 def _refuse_partial(response: requests.Response, *_: Any, **__: Any) -> None:
@@ -74,11 +75,14 @@ class Archive:
     """What one Prometheus remembers. Use it as a context manager."""
 
     def __init__(self, url: str, *, token_file: Path | None = None) -> None:
+        """Raises CredentialsError when the token cannot be read."""
         self.url = url.rstrip("/")
         self._session = requests.Session()
         self._session.trust_env = False  # metrics are asked for where the option says, or not at all
         self._session.hooks["response"].append(_refuse_partial)
-        headers = {} if token_file is None else {"Authorization": f"Bearer {token_file.read_text().strip()}"}
+        token = None if token_file is None else Token(token_file)
+        self._secrets = () if token is None else token.secrets()
+        headers = {} if token is None else {"Authorization": token.header()}
         self._client = PrometheusConnect(
             self.url,
             headers=headers,
@@ -99,13 +103,17 @@ class Archive:
         try:
             return self._client.custom_query(promql, {} if at is None else {"time": f"{at:.3f}"})
         except PrometheusApiClientException as error:
-            raise _RefusedError(f"refused a query: {_shown(str(error))}") from error
+            raise _RefusedError(f"refused a query: {self._told(error)}") from error
         except requests.RequestException as error:
             raise _RefusedError(
-                f"cannot be reached: {type(error).__name__}: {_shown(str(error))}; is the URL right?"
+                f"cannot be reached: {type(error).__name__}: {self._told(error)}; is the URL right?"
             ) from error
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise _RefusedError("answered with no JSON of its query API; is the URL right?") from error
+
+    def _told(self, error: Exception) -> str:
+        """What it says, without what it was sent."""
+        return _shown(without(str(error), self._secrets))
 
     def now(self) -> float | Problem:
         """Its clock, in Unix seconds."""

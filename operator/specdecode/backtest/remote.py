@@ -1,6 +1,7 @@
 """From a Prometheus to a history: which stretch of time, whose series, and their samples."""
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from specdecode.api.resource import Problem
 from specdecode.backtest.choice import Choice
@@ -8,8 +9,15 @@ from specdecode.backtest.history import History, history_of
 from specdecode.backtest.prometheus import FIELD, Archive, Span
 from specdecode.backtest.run import Asked, moment_text, unusable
 from specdecode.backtest.series import EVERY_NAME
+from specdecode.observe.credentials import CredentialsError
 
 DEFAULT_RANGE_SECONDS = 86_400.0
+TOKEN_FIELD = "--prometheus-token-file"  # noqa: S105 - the name of an option
+
+
+def _without_credentials(url: str) -> str:
+    parts = urlsplit(url)
+    return url.replace(parts.netloc, f"…@{parts.netloc.rpartition('@')[2]}")
 
 
 def _span(archive: Archive, asked: Asked) -> Span | Problem:
@@ -35,7 +43,13 @@ def _choice(archive: Archive, asked: Asked, span: Span) -> Choice | Problem:
 
 def from_prometheus(url: str, asked: Asked, *, token_file: Path | None = None) -> History | Problem:
     """The history that a Prometheus remembers."""
-    with Archive(url, token_file=token_file) as archive:
+    if "@" in urlsplit(url).netloc:
+        return Problem(FIELD, _without_credentials(url), "holds credentials; put a token into a file: " + TOKEN_FIELD)
+    try:
+        connected = Archive(url, token_file=token_file)
+    except CredentialsError as error:
+        return Problem(TOKEN_FIELD, str(token_file), f"cannot be used: {error}")
+    with connected as archive:
         span = _span(archive, asked)
         if isinstance(span, Problem):
             return span

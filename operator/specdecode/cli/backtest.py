@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from specdecode.api.resource import Problem
@@ -20,6 +19,7 @@ from specdecode.backtest.history import History
 from specdecode.backtest.report import Report, document
 from specdecode.backtest.run import Asked, from_file, report_of
 from specdecode.cli.complaints import INVALID, complain
+from specdecode.cli.console import Screen
 from specdecode.cli.decisions import print_report
 from specdecode.cli.documents import FileOption, read_resources
 from specdecode.cli.planning import HubOption, ModelsDirectoryOption, Planned, planned
@@ -51,7 +51,7 @@ class _Bars:
 
 def _progress() -> Progress:
     columns = TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()
-    console = Console(stderr=True)
+    console = Screen(stderr=True)
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
@@ -198,7 +198,7 @@ def backtest(
     if output is Output.JSON:
         typer.echo(json.dumps(document(report), indent=2))
     else:
-        print_report(Console(), report, is_verbose=verbose)
+        print_report(Screen(), report, is_verbose=verbose)
     if picture is not None:
         _draw(picture, history, report)
 

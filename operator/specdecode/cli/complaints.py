@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-from rich.console import Console
 from rich.markup import escape
 
 from specdecode.api.resource import Problem
+from specdecode.cli.console import Screen
 
 INVALID = 2
 """Exit code for input that cannot be used."""
@@ -16,7 +16,7 @@ DOES_NOT_FIT = 1
 
 def complain(title: str, problems: Iterable[Problem]) -> None:
     """Print every problem of one input."""
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console = Screen(stderr=True, soft_wrap=True, highlight=False)
     console.print(f"[bold red]error:[/] {escape(title)}")
     for problem in problems:
         found = f" is {problem.value}" if problem.value else ""

@@ -10,8 +10,13 @@ import yaml
 
 from specdecode.api.resource import Problem, Rejection, SpecDecodeDeployment, parse
 from specdecode.api.vocabulary import KIND
+from specdecode.api.words import plain
 
 STANDARD_INPUT = "-"
+_MOST_BYTES = 1024**2
+"""Of a file: at worst PyYAML reads 100 kB a second, into 350 times the memory. A hundred resources have less."""
+_BROKEN_VALUES = (ValueError, LookupError, AttributeError, TypeError, OverflowError)
+"""What PyYAML raises for a date that is none, a number of 5,000 digits, or a tag that the value does not fit."""
 
 FileOption = Annotated[
     str, typer.Option("--file", "-f", help="YAML with SpecDecodeDeployments, or - for standard input.")
@@ -33,11 +38,18 @@ def unreadable(field: str, name: str, error: OSError | ValueError) -> Problem:
 
 def _text(name: str) -> str | Problem:
     try:
-        if name == STANDARD_INPUT:
-            return sys.stdin.read()
-        return Path(name).read_text(encoding="utf-8")
+        text = sys.stdin.read(_MOST_BYTES + 1) if name == STANDARD_INPUT else _read(Path(name))
     except (OSError, ValueError) as error:
         return unreadable("file", name, error)
+    if len(text) > _MOST_BYTES:
+        return Problem("file", name, f"is larger than {_MOST_BYTES // 1024} KiB; split it")
+    return text
+
+
+def _read(path: Path) -> str:
+    """The text, and one character more than it may have."""
+    with path.open(encoding="utf-8") as file:
+        return file.read(_MOST_BYTES + 1)
 
 
 def _documents(name: str, text: str) -> tuple[Any, ...] | Problem:
@@ -48,6 +60,8 @@ def _documents(name: str, text: str) -> tuple[Any, ...] | Problem:
         where = "" if mark is None else f" at line {mark.line + 1}, column {mark.column + 1}"
         what = getattr(error, "problem", None) or "it cannot be parsed"
         return Problem("file", name, f"is not YAML{where}: {what}")
+    except _BROKEN_VALUES as error:
+        return Problem("file", name, f"holds a value that is not what it is marked as: {error}")
 
 
 def _parsed(name: str, documents: tuple[Any, ...]) -> Iterator[tuple[str, Parsed]]:
@@ -55,7 +69,7 @@ def _parsed(name: str, documents: tuple[Any, ...]) -> Iterator[tuple[str, Parsed
     for number, document in enumerate(documents, start=1):
         origin = f"document {number} of {name}"
         if not isinstance(document, Mapping):
-            shown = str(document)[:40]
+            shown = document[:40] if isinstance(document, str) else type(document).__name__
             yield origin, Rejection("InvalidSpec", (Problem(origin, shown, "is no object; write a resource as YAML"),))
         elif document.get("kind") == KIND or len(documents) == 1:
             yield _label(document, origin), parse(document)
@@ -64,7 +78,7 @@ def _parsed(name: str, documents: tuple[Any, ...]) -> Iterator[tuple[str, Parsed
 def _label(document: Mapping[Any, Any], origin: str) -> str:
     metadata = document.get("metadata")
     name = metadata.get("name") if isinstance(metadata, Mapping) else None
-    return str(name) if name else origin
+    return plain(name, 63) if name and isinstance(name, str) else origin
 
 
 def read_resources(name: str) -> tuple[tuple[str, Parsed], ...] | Problem:

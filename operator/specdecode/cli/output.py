@@ -12,5 +12,12 @@ class _Plain(yaml.SafeDumper):
 
 
 def yaml_text(documents: Iterable[Mapping[str, Any]]) -> str:
-    """One or more documents, separated by `---`."""
-    return yaml.dump_all(documents, Dumper=_Plain, sort_keys=False, width=120, allow_unicode=True)
+    """One or more documents, separated by `---`. What a terminal would not show as it is, is escaped."""
+    found = tuple(documents)
+    text = _dumped(found, allow_unicode=True)
+    # PyYAML writes NEL and LINE SEPARATOR as they are, and reads them back as line breaks.
+    return text if text.replace("\n", "").isprintable() else _dumped(found, allow_unicode=False)
+
+
+def _dumped(documents: Iterable[Mapping[str, Any]], *, allow_unicode: bool) -> str:
+    return yaml.dump_all(documents, Dumper=_Plain, sort_keys=False, width=120, allow_unicode=allow_unicode)

@@ -6,13 +6,13 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from specdecode.api.resource import Problem
 from specdecode.api.vocabulary import Mode
 from specdecode.cli.against import Against, against_log
 from specdecode.cli.comparisons import print_comparison, print_side_by_side
 from specdecode.cli.complaints import DOES_NOT_FIT, INVALID, complain
+from specdecode.cli.console import Screen
 from specdecode.cli.documents import read_resources
 from specdecode.cli.output import yaml_text
 from specdecode.cli.pairs import Pair, pairs_of
@@ -41,7 +41,7 @@ def _print_plans(plans: Sequence[Planned], output: Output) -> None:
     if output is not Output.TABLE:
         _print_documents([plan_document(resource, plan) for resource, plan in plans], output)
         return
-    console = Console()
+    console = Screen()
     for number, (resource, plan) in enumerate(plans):
         if number:
             console.print()
@@ -53,7 +53,7 @@ def _print_against(result: Against, output: Output) -> None:
         comparison = comparison_document(result.comparison, result.log, result.assumptions)
         _print_documents([plan_document(*result.planned) | {"comparison": comparison}], output)
         return
-    print_comparison(Console(), result.planned[0], result.comparison, result.log, result.assumptions)
+    print_comparison(Screen(), result.planned[0], result.comparison, result.log, result.assumptions)
 
 
 def _print_pairs(files: tuple[str, str], pairs: Sequence[Pair], output: Output) -> None:
@@ -61,7 +61,7 @@ def _print_pairs(files: tuple[str, str], pairs: Sequence[Pair], output: Output) 
         _print_documents([side_by_side_document(files, pair.left, pair.right) for pair in pairs], output)
         return
     for pair in pairs:
-        print_side_by_side(Console(), files, pair.left, pair.right)
+        print_side_by_side(Screen(), files, pair.left, pair.right)
 
 
 def _plan_files(file: str, sources: Sources, output: Output) -> bool:

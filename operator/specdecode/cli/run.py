@@ -65,7 +65,9 @@ def run(
     except ValidationError as error:
         for problem in error.errors(include_url=False):
             field = ".".join(str(part) for part in problem["loc"])
-            sys.stderr.write(f"error: {field} is {problem['input']!r}: {problem['msg']}\n")
+            # A URL that is none may still have a password in it.
+            found = "" if "url" in field else f" is {problem['input']!r}"
+            sys.stderr.write(f"error: {field}{found}: {problem['msg']}\n")
         raise typer.Exit(START_FAILED) from None
     except SettingsError as error:
         sys.stderr.write(f"error: {error}\n")

@@ -16,6 +16,7 @@ from rich.markup import escape
 
 from specdecode.api.resource import Problem
 from specdecode.cli.complaints import INVALID, complain
+from specdecode.cli.console import Screen
 from specdecode.cli.planning import HubOption, ModelsDirectoryOption
 from specdecode.cli.sweep_options import Endpoints, Words, endpoints_of, grid_of, key_of
 from specdecode.cli.sweep_progress import Shown, cell_text
@@ -141,7 +142,7 @@ def _confirm(console: Console, manner: Manner) -> None:
 
 def _measure(grid: Grid, job: Job, directory: Path, manner: Manner) -> int:
     """Returns the exit code."""
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console = Screen(stderr=True, soft_wrap=True, highlight=False)
     with Writer(directory) as writer:
         problem = writer.open(job.head)
         if problem is not None:
@@ -194,7 +195,7 @@ def _finish(console: Console, journal: Journal, job: Job, directory: Path, manne
     if manner.output is Output.JSON:
         typer.echo(text)
     else:
-        print_report(Console(), report)
+        print_report(Screen(), report)
         for note in notes:
             typer.echo(f"note: {note}")
     try:

@@ -104,6 +104,9 @@ def key_of(variable: str | None) -> str | Problem:
     if variable is None:
         return ""
     key = os.environ.get(variable, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        # An HTTP library would refuse it with the key in its message.
+        return Problem("--api-key-env", "", "names a variable that holds more than one line, or no key")
     return key or Problem("--api-key-env", "", "names no variable that is set; give the variable's name, not the key")
 
 

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from specdecode.cli.console import Screen
 from specdecode.sweep.journal import BASELINE
 from specdecode.sweep.run import Watcher
 from specdecode.sweep.types import Cell, Measured
@@ -37,7 +38,7 @@ class Shown:
     cells: int
     """Still to be measured."""
     requests: int
-    console: Console = field(default_factory=lambda: Console(stderr=True, soft_wrap=True, highlight=False))
+    console: Console = field(default_factory=lambda: Screen(stderr=True, soft_wrap=True, highlight=False))
     _done: int = 0
 
     def __post_init__(self) -> None:

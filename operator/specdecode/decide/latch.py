@@ -70,7 +70,7 @@ def _latch(situation: Situation) -> RollbackStatus | None:
 
 def _retry_value(situation: Situation) -> str | None:
     """The retry annotation, unless it was acted on before."""
-    value = situation.resource.metadata.annotations.get(ANNOTATION_RETRY)
+    value = situation.resource.metadata.retry
     return value if value and value != situation.status.acknowledged_retry else None
 
 

@@ -1,21 +1,19 @@
 """What a source has of a model: its config.json and the sizes in its files; and the refusals that sources share."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from specdecode.api.json_text import read_json
 from specdecode.api.resource import Problem
 from specdecode.engine.checkpoint.config import facts_of_config
-from specdecode.engine.checkpoint.safetensors import CheckpointWeights
+from specdecode.engine.checkpoint.safetensors import MAX_FILES, CheckpointWeights
 from specdecode.engine.facts import ModelFacts
 
 CONFIG, INDEX, QUANTIZATION = "config.json", "model.safetensors.index.json", "hf_quant_config.json"
 
 MAX_JSON_BYTES = 10_000_000
 MAX_INDEX_BYTES = 50_000_000
-MAX_FILES = 1000
-"""Of one checkpoint; the largest published ones have a few hundred."""
 
 
 class LookupFailure(Exception):  # noqa: N818 - it never leaves this package, where it carries one sentence to `Problem`
@@ -71,8 +69,8 @@ def json_object(text: bytes, what: str) -> dict[str, Any]:
     if text.startswith(b"version https://git-lfs"):
         raise LookupFailure(f"{what} is a Git LFS pointer, not the file itself; download it with git lfs pull")
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
+        document = read_json(text)
+    except ValueError:
         document = None
     if not isinstance(document, dict):
         raise LookupFailure(f"{what} is no JSON object; it is broken or of another kind: download it again")

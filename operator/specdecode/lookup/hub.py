@@ -17,6 +17,7 @@ import httpx
 from huggingface_hub import get_token, hf_hub_url
 from huggingface_hub.errors import HFValidationError
 
+from specdecode.api.words import one_line
 from specdecode.engine.checkpoint.safetensors import (
     LENGTH_BYTES,
     Tensors,
@@ -26,6 +27,7 @@ from specdecode.engine.checkpoint.safetensors import (
     read_header,
 )
 from specdecode.engine.checkpoint.stored import with_modelopt
+from specdecode.http_body import ENCODING, EncodingError, pieces
 from specdecode.lookup.description import (
     CONFIG,
     INDEX,
@@ -66,18 +68,26 @@ class HubOptions:
         return (self.endpoint or os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT).rstrip("/")
 
 
+def _token() -> str | None:
+    token = get_token()
+    if token is not None and not (token.isascii() and token.isprintable()):
+        # An HTTP library would refuse it with the token in its message.
+        raise LookupFailure("HF_TOKEN, or the file of the token, has characters that no token may have; set another")
+    return token
+
+
 class _Session:
     """Requests for one model: one allowance of bytes, one token."""
 
     def __init__(self, client: httpx.AsyncClient, options: HubOptions) -> None:
         self._client = client
         self._left_bytes = options.max_total_bytes
-        self._token = get_token()
+        self._token = _token()
         self._places = asyncio.Semaphore(_PARALLEL)
         self.base = httpx.URL(options.base_url)
 
     def _request(self, url: httpx.URL, count: int | None) -> httpx.Request:
-        headers = {"user-agent": "specdecode-operator"}
+        headers = {"user-agent": "specdecode-operator", "accept-encoding": ENCODING}
         if count is not None:
             headers["range"] = f"bytes=0-{count - 1}"
         # The token is for the hub alone, never for where it redirects to.
@@ -118,8 +128,8 @@ class _Session:
             async with self._places, self._response(url, count, may_leave=may_leave) as response:
                 _check_status(response, what)
                 return await self._body(response, what, limit if count is None else count, is_prefix=count is not None)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            reason = str(error) or type(error).__name__
+        except (httpx.HTTPError, httpx.InvalidURL, EncodingError) as error:
+            reason = one_line(str(error), 200) or type(error).__name__
             message = (
                 f"{self.base.host} cannot be reached ({reason}); check the network, HF_ENDPOINT and the proxy "
                 "settings, or write the dimensions to `facts`"
@@ -128,7 +138,7 @@ class _Session:
 
     async def _body(self, response: httpx.Response, what: str, limit: int, *, is_prefix: bool) -> bytes:
         body = bytearray()
-        async for chunk in response.aiter_bytes():
+        async for chunk in pieces(response):
             body += chunk
             self._left_bytes -= len(chunk)
             if len(body) >= limit and is_prefix:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from specdecode.decide.wording import span
+from specdecode.decide.wording import beginning, span
 from specdecode.engine.metrics import MetricNames
 from specdecode.observe.queries import ARM, DEPLOYMENT, MODE, NAMESPACE, series_of
 from specdecode.observe.readings import GroupKey, Pods
@@ -13,6 +13,8 @@ from specdecode.observe.subject import Subject
 MAX_AGE_SECONDS = 30.0
 """A sample may be this old, or three scrapes, whichever is longer."""
 MAX_CLOCK_SKEW_SECONDS = 30.0
+_SHOWN = 200
+"""Characters of what labels say: whoever is scraped may have written them."""
 
 
 @dataclass
@@ -59,7 +61,7 @@ def why_no_series(subject: Subject, seen: Collection[GroupKey]) -> str:
         )
     if own:
         modes = ", ".join(sorted({mode for _, _, mode, _ in own}))
-        return f"Prometheus has series of {name} in mode {modes} and none in mode {subject.mode} yet"
+        return f"Prometheus has series of {name} in mode {beginning(modes, _SHOWN)} and none in mode {subject.mode} yet"
     return (
         f"no pod of {name} is scraped: Prometheus has no series with {DEPLOYMENT}={name} in {namespace}; "
         "look at its scrape configuration or PodMonitor; one by hand needs "
@@ -71,7 +73,7 @@ def _why_not_up(group: Group, names: MetricNames) -> str | None:
     if group.not_finite:
         facts = {series: fact for fact, series in series_of(names).items()}
         what = sorted({facts.get(series, series) for series in group.not_finite})
-        return f"Prometheus answered NaN for {', '.join(what)}"
+        return f"Prometheus answered NaN for {beginning(', '.join(what), _SHOWN)}"
     if not group.targets:
         return "no pod is scraped any more"
     if not group.up:
@@ -79,21 +81,25 @@ def _why_not_up(group: Group, names: MetricNames) -> str | None:
     return None
 
 
-def _why_not_fresh(group: Group, now: float, max_age_seconds: float) -> str | None:
+def _why_not_fresh(group: Group, now: float, limit_seconds: float) -> str | None:
     age = group.age_seconds(now)
     if math.isinf(age):
         return "the pods answer scrapes without the metrics of vLLM; is --disable-log-stats set?"
     if age < -MAX_CLOCK_SKEW_SECONDS:
         return f"clock skew: samples lie more than {span(MAX_CLOCK_SKEW_SECONDS)} in the future"
-    if age > max_age_seconds:
-        return f"stale: no sample for more than {span(max_age_seconds)}"
+    if age > limit_seconds:
+        return f"stale: no sample for more than {span(limit_seconds)}"
     return None
+
+
+def max_age_seconds(scrape_interval_seconds: float) -> float:
+    """A sample that is older than this is none."""
+    return max(MAX_AGE_SECONDS, 3 * scrape_interval_seconds)
 
 
 def why_not(group: Group, names: MetricNames, now: float, scrape_interval_seconds: float) -> str | None:
     """Why what the pods say cannot be used, if it cannot."""
-    max_age_seconds = max(MAX_AGE_SECONDS, 3 * scrape_interval_seconds)
-    return _why_not_up(group, names) or _why_not_fresh(group, now, max_age_seconds)
+    return _why_not_up(group, names) or _why_not_fresh(group, now, max_age_seconds(scrape_interval_seconds))
 
 
 def by_name(groups: Mapping[GroupKey, Group]) -> Mapping[str, frozenset[GroupKey]]:

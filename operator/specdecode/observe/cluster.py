@@ -4,6 +4,7 @@ Only what the judgement needs is kept. A body that lacks a part, as a pod does b
 "nothing yet", never as bad.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -23,6 +24,8 @@ from specdecode.manifests.names import CONTAINER
 
 Body = Mapping[str, Any]
 
+_REASON = re.compile(r"[A-Z][A-Za-z0-9]{0,62}")
+
 # A container that is about to start; everything else that waits waits for a reason.
 _STARTING = frozenset({"ContainerCreating", "PodInitializing"})
 
@@ -30,6 +33,11 @@ _STARTING = frozenset({"ContainerCreating", "PodInitializing"})
 def _mode(text: str | None) -> Mode | None:
     """A word that is no mode was written by a newer operator, or by hand: unknown, not an error."""
     return Mode(text) if text in set(Mode) else None
+
+
+def _reason(text: str) -> str:
+    """Of a rollback. What is no word of ours was written by somebody else."""
+    return text if _REASON.fullmatch(text) else ""
 
 
 def _condition(conditions: Iterable[Body] | None, kind: str) -> Body:
@@ -62,7 +70,7 @@ def child_of(deployment: Body, owner_uid: str) -> Child:
         intent_hash=annotations.get(ANNOTATION_INTENT_HASH, ""),
         rolled_back_for=annotations.get(ANNOTATION_ROLLED_BACK_FOR, ""),
         rolled_back_from=_mode(annotations.get(ANNOTATION_ROLLED_BACK_FROM)),
-        reason=annotations.get(ANNOTATION_REASON, ""),
+        reason=_reason(annotations.get(ANNOTATION_REASON, "")),
         progress_deadline_exceeded=progressing.get("reason") == "ProgressDeadlineExceeded",
     )
 

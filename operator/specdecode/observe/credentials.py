@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from specdecode.api.words import without
 from specdecode.errors import SettingsError
 from specdecode.settings import Settings
 
@@ -42,10 +43,17 @@ class Token:
 
     def header(self) -> str:
         """As a server wants it. Raises CredentialsError."""
+        return f"Bearer {self._token()}"
+
+    def secrets(self) -> tuple[str, ...]:
+        """What must not be told. Raises CredentialsError."""
+        return (self._token(),)
+
+    def _token(self) -> str:
         token = _secret(self.file)
         if not token.isascii():
             raise CredentialsError(f"{self.file} has characters that no token may have")
-        return f"Bearer {token}"
+        return token
 
 
 @dataclass(frozen=True)
@@ -57,8 +65,15 @@ class BasicAuth:
 
     def header(self) -> str:
         """As a server wants it. Raises CredentialsError."""
-        pair = f"{self.username}:{_secret(self.password_file)}"
-        return f"Basic {base64.b64encode(pair.encode()).decode()}"
+        return f"Basic {self._pair(_secret(self.password_file))}"
+
+    def secrets(self) -> tuple[str, ...]:
+        """What must not be told, in either spelling. Raises CredentialsError."""
+        password = _secret(self.password_file)
+        return self._pair(password), password
+
+    def _pair(self, password: str) -> str:
+        return base64.b64encode(f"{self.username}:{password}".encode()).decode()
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
@@ -120,6 +135,16 @@ class Credentials:
     def headers(self) -> dict[str, str]:
         """Read anew for every call. Raises CredentialsError."""
         return {} if self.proof is None else {"Authorization": self.proof.header()}
+
+    def hidden(self, text: str) -> str:
+        """`text` without the secrets: a server that refuses them may quote them, and what it says ends in status."""
+        if self.proof is None:
+            return text
+        try:
+            secrets = self.proof.secrets()
+        except CredentialsError:  # they are not there any more, and who needs them says so
+            return text
+        return without(text, secrets)
 
 
 def _proof(settings: Settings) -> Token | BasicAuth | None:

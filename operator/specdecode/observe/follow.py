@@ -16,6 +16,10 @@ from specdecode.observe.subject import Subject
 from specdecode.observe.track import Layout, Reading, Track
 
 INCOMPLETE = "the window holds less than two scrapes, or a part of the counters is missing"
+_BEYOND_NUMBERS = (ArithmeticError, ValueError)
+"""Counters that no engine writes overflow a statistic, or make it divide by zero. It knows nothing then and begins
+anew: the numbers of one deployment must not end the tick of all.
+"""
 _SPARE_SCRAPES = 4
 """Kept beyond the slow window, so that a lost scrape at its far end costs nothing."""
 
@@ -61,13 +65,19 @@ class Followed:
         batch = track.take(readings, now)
         since = self.subject.settled_since
         if batch is not None and arm is Arm.MAIN and since is not None and batch.at - batch.seconds >= since:
-            self._watch = detect.watched(
+            self._watch = self._watched(batch)
+        return batch
+
+    def _watched(self, batch: Batch) -> detect.Watch:
+        try:
+            return detect.watched(
                 self._watch,
                 batch,
                 days_per_false_step=self.subject.days_per_false_step,
                 scrape_interval_seconds=self._scrape_interval_seconds,
             )
-        return batch
+        except _BEYOND_NUMBERS:
+            return detect.EMPTY_WATCH
 
     def measurement(
         self, now: float, *, pods_up: int, age_seconds: float, cache: CacheReading | None = None

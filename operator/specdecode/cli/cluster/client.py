@@ -14,9 +14,12 @@ from typing import Any, TypeVar
 import typer
 
 from specdecode.api.vocabulary import GROUP, KIND, PLURAL, SHORT_NAME, SINGULAR
+from specdecode.api.words import plain
 from specdecode.errors import ClusterError, ForbiddenError, NotFoundError, OperatorError, RefusedError, SettingsError
 
 FAILED = 1
+_MOST_CHARACTERS = 4000
+"""Of what is told of an error."""
 MANAGER = "kubectl-specdecode"
 """The field manager of the annotations that a person sets through this program."""
 _IN_CLUSTER_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -175,5 +178,6 @@ def asked(access: Access, question: Callable[[Cluster], Awaitable[T]], *, exit_c
     try:
         return asyncio.run(run())
     except (AskedError, OperatorError) as error:
-        typer.echo(f"error: {error if isinstance(error, AskedError) else _told(error)}", err=True)
+        said = str(error) if isinstance(error, AskedError) else _told(error)
+        typer.echo(f"error: {plain(said, _MOST_CHARACTERS)}", err=True)
         raise typer.Exit(exit_code) from None

@@ -10,9 +10,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console, RenderableType
 
+from specdecode.api.words import escaped_json
 from specdecode.cli.cluster.client import Access
 from specdecode.cli.cluster.screen import WIDTH
 from specdecode.cli.cluster.subject import Caller
+from specdecode.cli.console import Screen
 from specdecode.cli.output import yaml_text
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="NAME or sdd/NAME.")]
@@ -58,8 +60,8 @@ def utc_now() -> datetime:
 
 def console() -> Console:
     """As wide as the terminal; in a pipe always the same."""
-    found = Console()
-    return found if found.is_terminal else Console(width=WIDTH)
+    found = Screen()
+    return found if found.is_terminal else Screen(width=WIDTH)
 
 
 def show(renderable: RenderableType) -> None:
@@ -72,4 +74,4 @@ def show_document(document: Any, output: Output) -> None:
     if output is Output.YAML:
         typer.echo(yaml_text((document,)), nl=False)
     else:
-        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        typer.echo(escaped_json(json.dumps(document, indent=2, ensure_ascii=False)))

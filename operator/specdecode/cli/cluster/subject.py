@@ -15,7 +15,7 @@ from specdecode.api.status import (
     RollbackStatus,
     SpecDecodeDeploymentStatus,
 )
-from specdecode.api.vocabulary import ANNOTATION_FORCE_MODE, ANNOTATION_RETRY, Mode
+from specdecode.api.vocabulary import ANNOTATION_FORCE_MODE, Mode
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Subject:
     @property
     def pending_retry(self) -> str:
         """A retry that was asked for and not acted on yet; empty: none."""
-        value = self.metadata.annotations.get(ANNOTATION_RETRY, "")
+        value = self.metadata.retry
         return value if self.latch is not None and value != self.status.acknowledged_retry else ""
 
     def condition(self, kind: ConditionType) -> Condition | None:

@@ -3,7 +3,6 @@
 A file is 8 bytes of length (little endian), so many bytes of JSON, then the tensors.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,9 +10,12 @@ from math import prod
 from types import MappingProxyType
 from typing import TypeGuard
 
+from specdecode.api.json_text import read_json
 from specdecode.api.resource import Problem
 
 LENGTH_BYTES = 8
+MAX_FILES = 1000
+"""Of one checkpoint; the largest published ones have a few hundred."""
 MAX_HEADER_BYTES = 100_000_000
 """As the format itself limits it."""
 
@@ -53,7 +55,8 @@ _BEFORE_LAYERS: tuple[tuple[str, re.Pattern[str]], ...] = (
 )
 """An encoder has numbered layers of its own."""
 
-_LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.")
+_MOST_DIMENSIONS = 16
+_LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.([0-9]{1,6})\.")
 _BESIDE_LAYERS: tuple[tuple[str, re.Pattern[str]], ...] = (
     (EMBEDDING, re.compile(r"(^|\.)(embed_tokens|wte|tok_embeddings|word_embeddings)\.")),
     (LM_HEAD, re.compile(r"(^|\.)(lm_head|output)\.")),
@@ -156,16 +159,18 @@ def _tensor(name: str, entry: object) -> Tensors | str:
 
 
 def _are_counts(value: object) -> TypeGuard[list[int]]:
-    return isinstance(value, list) and all(
-        isinstance(item, int) and not isinstance(item, bool) and item >= 0 for item in value
+    return (
+        isinstance(value, list)
+        and len(value) <= _MOST_DIMENSIONS
+        and all(isinstance(item, int) and not isinstance(item, bool) and 0 <= item < 2**63 for item in value)
     )
 
 
 def read_header(text: bytes, source: str) -> tuple[Tensors, ...] | Problem:
     """The tensors of one file, from its JSON header without the length before it."""
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
+        document = read_json(text)
+    except ValueError:
         document = None
     if not isinstance(document, dict):
         return Problem(source, "", "has a header that is no JSON object; the file is broken: download it again")
@@ -192,8 +197,8 @@ def add_up(tensors: Iterable[Tensors]) -> CheckpointWeights:
 def files_of_index(text: bytes, source: str) -> tuple[str, ...] | Problem:
     """Names of the files that a `model.safetensors.index.json` lists, each once and in order."""
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
+        document = read_json(text)
+    except ValueError:
         document = None
     files = document.get("weight_map") if isinstance(document, dict) else None
     if not isinstance(files, dict) or not files:
@@ -202,4 +207,6 @@ def files_of_index(text: bytes, source: str) -> tuple[str, ...] | Problem:
     strange = [name for name in names if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.\-]*\.safetensors", name)]
     if strange:
         return Problem(source, strange[0][:80], "is no file name of a safetensors file beside the index")
+    if len(names) > MAX_FILES:
+        return Problem(source, "", f"lists {len(names)} files, more than the {MAX_FILES} that are read")
     return tuple(names)
