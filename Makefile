@@ -40,9 +40,10 @@ static: $(READY)
 
 test: $(READY)  ## Everything: the fast part with coverage, then the system tests on a real control plane (minutes)
 	@$(MAKE) --no-print-directory static
-	$(BIN)/pytest -q -m 'not system and not engine' --cov --cov-report=
+	$(BIN)/pytest -q -m 'not system and not engine' --ignore=tests/security --ignore=tests/fuzz --cov --cov-report=
 	$(BIN)/coverage report --include='$(PURE)' --fail-under=100
 	$(BIN)/coverage report --fail-under=90
+	$(BIN)/pytest -q tests/security tests/fuzz
 	$(BIN)/pytest -q -m system
 
 bench: $(READY)  ## How good plan, prediction and guard are, beside what others do (2 minutes; FULL=1: all 90 days and 200 faults, a quarter of an hour)

@@ -170,6 +170,11 @@ def test_the_files_of_an_index_come_once_and_in_order() -> None:
         pytest.param(b'{"weight_map": {"a": "../../etc/passwd"}}', "no file name", id="a path out of the directory"),
         pytest.param(b'{"weight_map": {"a": "https://x/a.safetensors"}}', "no file name", id="an address"),
         pytest.param(b'{"weight_map": {"a": 7}}', "no file name", id="a number"),
+        pytest.param(
+            json.dumps({"weight_map": {str(number): f"{number}.safetensors" for number in range(9999)}}).encode(),
+            "lists 9999 files",
+            id="more files than any model has",
+        ),
     ],
 )
 def test_an_index_that_cannot_be_followed(text: bytes, says: str) -> None:
