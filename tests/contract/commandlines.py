@@ -24,6 +24,8 @@ class CommandLine:
     """As the pod would have it."""
     local: tuple[str, ...]
     """The same with directories in place of the models."""
+    has_latent_attention: bool
+    """Whether the target's is MLA."""
 
 
 def planned(resource: SpecDecodeDeployment) -> Plan:
@@ -43,7 +45,12 @@ def command_lines(resource: SpecDecodeDeployment, models: Path) -> list[CommandL
     facts = workload(resource)
     replaced = stand_ins(models, facts.target, facts.draft)
     return [
-        CommandLine(mode.mode, mode.arguments, tuple(replaced.put_into(mode.arguments)))
+        CommandLine(
+            mode.mode,
+            mode.arguments,
+            tuple(replaced.put_into(mode.arguments)),
+            has_latent_attention=facts.target.kv_lora_rank is not None,
+        )
         for mode in planned(resource).ladder
     ]
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from specdecode.engine.facts import ModelFacts
+from specdecode.engine.facts import DERIVED_HEAD, ModelFacts
 
 _MODEL_TYPES = {
+    "DeepseekV3ForCausalLM": "deepseek_v3",
     "EagleLlamaForCausalLM": "llama",
     "Gemma2ForCausalLM": "gemma2",
     "LlamaForCausalLM": "llama",
@@ -31,6 +32,9 @@ _QUANTIZATION_CONFIGS: dict[str, dict[str, Any]] = {
     "fp8": {"activation_scheme": "dynamic"},
     "compressed-tensors": {"format": "int-quantized", "config_groups": {}, "ignore": ["lm_head"]},
 }
+
+_LATENT_ATTENTION = {"q_lora_rank": 1536, "qk_nope_head_dim": 128, "v_head_dim": 128}
+"""Of DeepSeek-V3's config.json; no plan needs them apart."""
 
 
 def config_json(facts: ModelFacts) -> dict[str, Any]:
@@ -53,6 +57,14 @@ def config_json(facts: ModelFacts) -> dict[str, Any]:
         "bos_token_id": 0,
         "eos_token_id": 1,
     }
+    if facts.kv_lora_rank is not None:
+        config |= _LATENT_ATTENTION | {
+            "num_key_value_heads": facts.num_attention_heads,
+            "kv_lora_rank": facts.kv_lora_rank,
+            "qk_rope_head_dim": facts.qk_rope_head_dim,
+        }
+    if facts.mtp_parameters is not None:
+        config["num_nextn_predict_layers"] = 1
     if facts.draft_vocab_size is not None:
         config["draft_vocab_size"] = facts.draft_vocab_size
     if facts.quantization is not None:
@@ -96,6 +108,7 @@ class StandIns:
 
 def stand_ins(folder: Path, target: ModelFacts, draft: ModelFacts | None) -> StandIns:
     """Both models of a plan."""
+    has_checkpoint = draft is not None and draft.architecture != DERIVED_HEAD  # a head of the target's own has none
     return StandIns(
-        make_model(folder, config_json(target)), None if draft is None else make_model(folder, config_json(draft))
+        make_model(folder, config_json(target)), make_model(folder, config_json(draft)) if has_checkpoint else None
     )

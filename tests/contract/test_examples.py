@@ -38,4 +38,7 @@ def test_an_example_starts_in_every_mode(path: Path, engine: Asked, models: Path
         answer = engine.configure(line.local)
         assert isinstance(answer, Accepted), f"{line.mode}: {answer}"
         wanted = expected(line.arguments)
+        if line.has_latent_attention and not answer.understood["enable_chunked_prefill"]:
+            # vLLM takes the prompts of such models whole on a CPU without AMX, which no GPU is.
+            wanted["max_num_batched_tokens"] = max(wanted["max_num_batched_tokens"], wanted["max_model_len"])
         assert {name: answer.understood[name] for name in wanted} == wanted, line.mode

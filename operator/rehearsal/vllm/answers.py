@@ -103,6 +103,7 @@ def _understood(config: Any) -> Answer:
         "max_model_len": config.model_config.max_model_len,
         "max_num_seqs": config.scheduler_config.max_num_seqs,
         "max_num_batched_tokens": config.scheduler_config.max_num_batched_tokens,
+        "enable_chunked_prefill": config.scheduler_config.enable_chunked_prefill,
         "gpu_memory_utilization": config.cache_config.gpu_memory_utilization,
         "kv_cache_memory_bytes": config.cache_config.kv_cache_memory_bytes,
         "kv_cache_dtype": config.cache_config.cache_dtype,
