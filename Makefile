@@ -8,10 +8,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# Control planes side by side in the system tests: most of their time is waiting. Each needs 2 GiB.
+PLANES ?= 2
+
 # What must be covered to the last branch: the stages that decide.
 PURE := operator/specdecode/api/*,operator/specdecode/engine/*,operator/specdecode/plan/*,operator/specdecode/manifests/*,operator/specdecode/meter/*,operator/specdecode/decide/*,operator/specdecode/status.py,operator/specdecode/summary.py,operator/specdecode/calibrate.py,operator/specdecode/notes.py,operator/specdecode/drift.py,operator/specdecode/control.py,operator/specdecode/findings.py,operator/specdecode/fleet.py,operator/specdecode/judge.py,operator/specdecode/rest.py,operator/specdecode/dormitory.py,operator/specdecode/packed.py,operator/specdecode/resource_metrics.py,operator/specdecode/observe/cache.py,operator/specdecode/observe/causes.py,operator/specdecode/observe/cluster.py,operator/specdecode/observe/follow.py,operator/specdecode/observe/glance.py,operator/specdecode/observe/past.py,operator/specdecode/observe/queries.py,operator/specdecode/observe/readings.py,operator/specdecode/observe/speculation.py,operator/specdecode/observe/subject.py,operator/specdecode/observe/track.py
 
-.PHONY: help rehearse engine test check static bench bench-scale test-engine lock release-record clean docs
+.PHONY: help rehearse engine test check static bench bench-scale test-engine test-faults lock release-record clean docs
 
 help:  ## Show what there is to run
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -30,7 +33,7 @@ rehearse: $(READY)  ## Play the stories on a real control plane (ENGINE=vllm: th
 
 check: $(READY)  ## The fast part: lints, types, import contracts, unit and property tests (two minutes)
 	@$(MAKE) --no-print-directory static
-	$(BIN)/pytest -q -m 'not system and not engine'
+	$(BIN)/pytest -q -n auto -m 'not system and not engine'
 
 static: $(READY)
 	$(BIN)/ruff check
@@ -40,11 +43,11 @@ static: $(READY)
 
 test: $(READY)  ## Everything: the fast part with coverage, then the system tests on a real control plane (minutes)
 	@$(MAKE) --no-print-directory static
-	$(BIN)/pytest -q -m 'not system and not engine' --ignore=tests/security --ignore=tests/fuzz --cov --cov-report=
+	$(BIN)/pytest -q -n auto -m 'not system and not engine' --ignore=tests/security --ignore=tests/fuzz --cov --cov-report=
 	$(BIN)/coverage report --include='$(PURE)' --fail-under=100
 	$(BIN)/coverage report --fail-under=90
-	$(BIN)/pytest -q tests/security tests/fuzz
-	$(BIN)/pytest -q -m system
+	$(BIN)/pytest -q -n auto tests/security tests/fuzz
+	$(BIN)/pytest -q -n $(PLANES) --dist loadfile -m system
 
 bench: $(READY)  ## How good plan, prediction and guard are, beside what others do (2 minutes; FULL=1: all 90 days and 200 faults, a quarter of an hour)
 	@PYTHONPATH=tests $(BIN)/python -m bench $(if $(filter 1,$(FULL)),--full)
@@ -58,6 +61,9 @@ engine: $(READY)  ## Make an environment with the real vLLM, for CPU, in the cac
 test-engine: engine  ## Ask the real vLLM: parser, config classes and metrics, then its stories on a real control plane (ten minutes)
 	$(BIN)/pytest -q -m engine tests/contract
 	$(BIN)/pytest -q -m engine tests/vllm_stories
+
+test-faults: $(READY)  ## Break everything that can be broken, as often as the docs say, on a real control plane
+	$(BIN)/pytest -q -s -m system tests/system/faults --faults=full
 
 docs: $(READY)  ## Write docs/reference-fields.md anew, from the types
 	@$(BIN)/python tests/docs/fields.py

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from builders import ABSENT, UID, plan, resource, with_overrides
+from builders import ABSENT, plan, resource, with_overrides
 
 from specdecode.api.vocabulary import Mode
 from specdecode.control import ControlArm
@@ -25,11 +25,17 @@ def live(**overrides: Any) -> dict[str, Any]:
 
 
 def arm(deployment: dict[str, Any] | None = None, refusal: str = "") -> ControlArm:
-    return ControlArm(UID, deployment, refusal)
+    return ControlArm(resource().metadata, deployment, refusal)
 
 
 def foreign() -> dict[str, Any]:
     return live(**{"metadata.ownerReferences": []})
+
+
+def left_behind() -> dict[str, Any]:
+    """As of a resource of the same name that was deleted."""
+    (reference,) = live()["metadata"]["ownerReferences"]
+    return live(**{"metadata.ownerReferences": [reference | {"uid": "of the one before"}]})
 
 
 def stuck(**status: Any) -> dict[str, Any]:
@@ -43,6 +49,7 @@ def stuck(**status: Any) -> dict[str, Any]:
         pytest.param(arm(), None, BESIDE, True, id="nothing is in the way"),
         pytest.param(arm(live()), None, BESIDE, True, id="it is there"),
         pytest.param(arm(foreign()), None, BESIDE, False, id="somebody else's Deployment has its name"),
+        pytest.param(arm(left_behind()), None, BESIDE, False, id="that of a deleted resource is still there"),
         pytest.param(arm(refusal="quota"), None, BESIDE, False, id="the API server refused it"),
         pytest.param(arm(), {"spec": {"replicas": 0}}, AUTOSCALED, False, id="an autoscaler wants nothing to run"),
         pytest.param(arm(), {"spec": {"replicas": 3}}, AUTOSCALED, True, id="an autoscaler wants three"),
@@ -70,6 +77,7 @@ def test_whether_it_can_run(
         pytest.param(
             arm(foreign()), BESIDE, "serving/llama-70b-control exists and belongs to somebody else", id="name"
         ),
+        pytest.param(arm(left_behind()), BESIDE, "", id="that of a deleted resource is about to go: silence"),
         pytest.param(arm(foreign()), ALONE, "", id="a stranger's, and none is wanted: silence"),
         pytest.param(arm(refusal="exceeded quota"), BESIDE, "exceeded quota", id="refused"),
         pytest.param(
@@ -105,6 +113,7 @@ def test_when_it_is_applied(an_arm: ControlArm, objects: Objects, is_due: bool) 
         pytest.param(live(), ALONE, True, id="not wanted any more"),
         pytest.param(live(), BESIDE, False, id="wanted"),
         pytest.param(None, ALONE, False, id="gone already"),
+        pytest.param(left_behind(), ALONE, False, id="the garbage collector takes what was left behind"),
         pytest.param(foreign(), ALONE, False, id="somebody else's is never touched"),
         pytest.param(live(**{"metadata.deletionTimestamp": "2026-11-22T12:00:00Z"}), ALONE, False, id="on its way out"),
     ],

@@ -1,5 +1,6 @@
 """What the ledger counts: who speculates, who wants to step, who stepped, and what was decided a moment ago."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -87,3 +88,9 @@ def test_one_survey_serves_all_who_are_judged_by_the_same_measurements() -> None
     assert not ledger.is_due(NOW)
     assert not ledger.is_due(ago(1)), "one that was not measured is judged by the time of its visit, a little later"
     assert ledger.is_due(NOW + timedelta(seconds=15))
+
+
+def test_of_another_replica_s_deployments_the_steps_count_for_the_limit_and_nothing_for_the_breaker() -> None:
+    others = (replace(standing(OTHER, wants=True, steps=(ago(3),)), is_own=False),)
+    fleet = surveyed(standing(OWN), *others).fleet(OWN, NOW)
+    assert (fleet.judged, fleet.stepping, fleet.namespace_steps) == (1, 1, (ago(3),))

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from builders import ABSENT, GIB, NOW, batches_of, body, condition, measurement, with_overrides
+from builders import ABSENT, GIB, NOW, batches_of, body, condition, measurement, pod_fact, with_overrides
 
 from specdecode.api.resource import Problem
 from specdecode.api.status import CalibrationStatus, ConditionType, SpecDecodeDeploymentStatus
@@ -86,6 +86,28 @@ def test_a_foreign_edit_is_taken_back() -> None:
     edited = live(ready, Mode.QUANTIZED_DRAFT)
     edited["spec"] = edited["spec"] | {"replicas": 5}
     assert judge(ready, replace(settled(ready), deployment=edited), NOW).apply is not None
+
+
+@pytest.mark.parametrize(
+    ("older_by_seconds", "mode"),
+    [
+        pytest.param(1, Mode.QUANTIZED_DRAFT, id="of a Deployment of this name before it: nothing is held against it"),
+        pytest.param(-1, Mode.NGRAM, id="its own: it steps down"),
+    ],
+)
+def test_pods_that_crash(older_by_seconds: int, mode: Mode) -> None:
+    ready = prepared()
+    made_at = NOW - timedelta(hours=1)
+    deployment = live(ready, Mode.QUANTIZED_DRAFT, status={"observedGeneration": 1, "replicas": 2})
+    deployment["metadata"] |= {"creationTimestamp": made_at.isoformat()}
+    pod = pod_fact(
+        is_ready=False,
+        restarts=9,
+        waiting_reason="CrashLoopBackOff",
+        created_at=made_at - timedelta(seconds=older_by_seconds),
+        not_ready_since=made_at,
+    )
+    assert judge(ready, seen(deployment=deployment, pods=(pod,)), NOW).status.mode is mode
 
 
 def test_a_paused_resource_is_left_alone() -> None:

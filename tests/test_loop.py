@@ -167,13 +167,15 @@ async def test_what_to_measure_follows_from_the_deployment_and_from_the_newest_s
     assert subject.control_names is not None
     await running.tick()
     assert deaf.asked == 2
+    assert running.reconciler.memory(KEY).measured == Measured(), "one failure after a start is no outage yet"
+    await running.tick()
     measured = running.reconciler.memory(KEY).measured
     assert (measured.measurement.availability, measured.measurement.cause) == (
         Availability.UNREACHABLE,
         "Prometheus did not answer",
     )
     failed = running.metrics.registry.get_sample_value("specdecode_prometheus_query_total", {"outcome": "failed"})
-    assert failed == 2
+    assert failed == 4
 
 
 async def test_what_cannot_be_measured_is_not_what_was_not_measured_yet() -> None:

@@ -19,7 +19,7 @@ from specdecode.api.status import (
     SpecDecodeDeploymentStatus,
 )
 from specdecode.api.vocabulary import Mode
-from specdecode.notes import Note, event_body, transitions, worth_telling
+from specdecode.notes import Note, event_body, transitions, untold, worth_telling
 
 NOTHING = SpecDecodeDeploymentStatus()
 METADATA = Metadata.model_validate({"name": "llama-70b", "namespace": "serving", "uid": "u1"})
@@ -170,3 +170,17 @@ def test_the_same_event_has_the_same_name_and_another_one_has_not() -> None:
 def test_a_finding_that_comes_and_goes_is_told_once_an_hour(note: Note, minutes_ago: int | None, is_told: bool) -> None:  # noqa: FBT001 - a column
     told = {} if minutes_ago is None else {note.reason: NOW - timedelta(minutes=minutes_ago)}
     assert bool(worth_telling((note,), told)) is is_told
+
+
+@pytest.mark.parametrize(
+    ("minutes", "told"),
+    [
+        pytest.param(1, ["RolledBack"], id="a decision of a minute ago, carried out now: it is told"),
+        pytest.param(11, [], id="an older one was told long ago"),
+    ],
+)
+def test_what_a_predecessor_decided_is_told_by_whoever_carries_it_out(minutes: int, told: list[str]) -> None:
+    made = entry("RolledBack").model_copy(update={"at": NOW - timedelta(minutes=minutes)})
+    decided = NOTHING.model_copy(update={"history": (made,)})
+    assert [note.reason for note in transitions(decided, decided, NOW)] == []
+    assert [note.reason for note in transitions(untold(decided, NOW), decided, NOW)] == told

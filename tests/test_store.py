@@ -2,9 +2,10 @@
 
 from typing import Any
 
+import pytest
 from builders import body
 
-from specdecode.store import Store
+from specdecode.store import Store, owner_key
 
 KEY = ("serving", "llama-70b")
 
@@ -58,7 +59,7 @@ def test_children_that_come_before_their_resource_are_kept_for_it() -> None:
     entry = store.entry(KEY)
     assert entry is not None
     assert entry.deployment is not None
-    assert (entry.services, list(entry.pods)) == ({"llama-70b"}, ["llama-70b-abc"])
+    assert (list(entry.services), list(entry.pods)) == (["llama-70b"], ["llama-70b-abc"])
     assert list(entry.meters) == ["llama-70b-meter-1"]
 
 
@@ -72,7 +73,7 @@ def test_deleted_children_are_forgotten() -> None:
         store.put_pod(child("llama-70b-abc"), is_deleted=is_deleted)
     entry = store.entry(KEY)
     assert entry is not None
-    assert (entry.deployment, entry.services, entry.pods, entry.meters) == (None, set(), {}, {})
+    assert (entry.deployment, entry.services, entry.pods, entry.meters) == (None, {}, {}, {})
 
 
 def test_objects_without_our_label_belong_to_nobody() -> None:
@@ -133,3 +134,83 @@ def test_the_last_child_of_a_deleted_resource_leaves_nothing_behind() -> None:
         store.put_config_map(child("llama-70b-meter-1"), is_deleted=is_deleted)
         store.put_pod(child("llama-70b-abc"), is_deleted=is_deleted)
     assert store._entries == {}
+
+
+OWNER = {
+    "apiVersion": "specdecode.io/v1alpha1",
+    "kind": "SpecDecodeDeployment",
+    "name": "llama-70b",
+    "controller": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("labels", "owner", "key"),
+    [
+        pytest.param({"specdecode.io/deployment": "llama-70b"}, OWNER, KEY, id="labelled"),
+        pytest.param({}, OWNER, KEY, id="somebody took the label away"),
+        pytest.param({}, OWNER | {"kind": "Deployment"}, None, id="of another kind"),
+        pytest.param({}, OWNER | {"apiVersion": "other.io/v1"}, None, id="of another group"),
+        pytest.param({}, OWNER | {"controller": False}, None, id="not its controller"),
+    ],
+)
+def test_whose_child_it_is(labels: dict[str, str], owner: dict[str, Any], key: tuple[str, str] | None) -> None:
+    owned = child(labels=labels)
+    owned["metadata"]["ownerReferences"] = [owner]
+    assert owner_key(owned) == key
+
+
+def named(uid: str, version: str, **rest: Any) -> dict[str, Any]:
+    owned = child(**rest)
+    owned["metadata"] |= {"uid": uid, "resourceVersion": version}
+    return owned
+
+
+def known(store: Store) -> tuple[Any, ...]:
+    """Of all that is known, the uids."""
+    store.take_resource(resource(), is_deleted=False)
+    entry = store.entry(KEY)
+    assert entry is not None
+    deployment = entry.deployment
+    services, meters = entry.services.values(), entry.meters.values()
+    return (
+        None if deployment is None else deployment["metadata"]["uid"],
+        [each.uid for each in services],
+        [each["uid"] for each in meters],
+    )
+
+
+@pytest.mark.parametrize(
+    ("uid", "version", "is_deleted", "uids"),
+    [
+        pytest.param("first", "6", True, "second", id="the end of the one before it"),
+        pytest.param("first", "5", False, "second", id="a change of the one before it"),
+        pytest.param("second", "9", True, None, id="its own end"),
+        pytest.param("third", "10", False, "third", id="the beginning of the one after it"),
+    ],
+)
+def test_what_is_heard_late_of_an_object_of_the_same_name(
+    uid: str,
+    version: str,
+    is_deleted: bool,  # noqa: FBT001 - a column of the table
+    uids: str | None,
+) -> None:
+    store = Store()
+    puts = (
+        (store.put_deployment, "llama-70b"),
+        (store.put_service, "llama-70b"),
+        (store.put_config_map, "llama-70b-meter-1"),
+    )
+    for put, name in puts:
+        put(named("second", "7", name=name), is_deleted=False)
+        put(named(uid, version, name=name), is_deleted=is_deleted)
+    assert known(store) == (uids, [uids] if uids else [], [uids] if uids else [])
+
+
+@pytest.mark.parametrize(("uid", "is_known"), [("before", True), ("4f5e2c1a-0000-4000-8000-000000000001", False)])
+def test_the_end_of_a_resource_is_the_end_of_no_other(uid: str, is_known: bool) -> None:  # noqa: FBT001 - a column
+    store = Store()
+    store.take_resource(resource(), is_deleted=False)
+    ended = body(**{"metadata.resourceVersion": "8", "metadata.uid": uid})
+    store.take_resource(ended, is_deleted=True)
+    assert (store.known() == [KEY]) is is_known

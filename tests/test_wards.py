@@ -85,7 +85,7 @@ class Fleet:
         store.put_service(self.child(key), is_deleted=False)
 
     async def start(self) -> None:
-        self.operator._has_begun = True
+        self.operator._begun.set()
         for key in self.keys:
             self.hear(key)
             assert await self.operator.visit(key)
@@ -98,6 +98,8 @@ class Fleet:
 def fleet(monkeypatch: pytest.MonkeyPatch) -> Fleet:
     # They are about who is looked at, not about objects that differ only by their names.
     monkeypatch.setattr("specdecode.judge.covers", lambda *_: True)
+    for module in ("reconcile", "store", "wards"):
+        monkeypatch.setattr(f"specdecode.{module}.service_digest", lambda _: "")
     monkeypatch.setattr("specdecode.wards.AWAKE", AWAKE)
     return Fleet(monkeypatch)
 

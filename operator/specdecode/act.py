@@ -3,27 +3,43 @@ one field manager.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
+from specdecode.api.resource import Metadata
 from specdecode.errors import ForbiddenError, RefusedError
 from specdecode.kube import Body, Kube, path_of
 from specdecode.manifests.build import Objects
-from specdecode.observe.cluster import child_of, is_controlled_by
-from specdecode.status import OWNERSHIP_CONFLICT, ApplyFailure
+from specdecode.observe.cluster import child_of, is_controlled_by, is_left_behind
+from specdecode.status import AWAITING_DELETION, OWNERSHIP_CONFLICT, ApplyFailure
 
 
-async def foreign_object(kube: Kube, objects: Objects, uid: str, *, live_deployment: Body | None) -> str | None:
-    """Name of an object that stands where one of ours should and is not ours, if there is one.
+@dataclass(frozen=True)
+class Obstacle:
+    """An object that stands where one of ours should and is not ours."""
+
+    name: str
+    """`Deployment namespace/name`."""
+    is_deployment: bool
+    """Whether it is in the place of the main Deployment."""
+    is_left_behind: bool
+    """Whether it belongs to a deleted resource of this name: the garbage collector takes it, nobody has to do anything.
+    """
+
+
+async def obstacle(kube: Kube, objects: Objects, owner: Metadata, *, live_deployment: Body | None) -> Obstacle | None:
+    """What is in the way of these objects, if anything is; what only a person can remove comes first.
 
     The main Deployment was read by the caller. The control arm is not looked at: one that somebody else is in the way
     of is not wanted.
     """
-    for wanted in objects.without_arms():
-        live = await kube.find(path_of(wanted))
-        if live is not None and not is_controlled_by(live["metadata"], uid):
-            return _name(wanted)
-    if live_deployment is not None and not is_controlled_by(live_deployment["metadata"], uid):
-        return _name(objects.deployment)
-    return None
+    found = [(objects.deployment, live_deployment)]
+    found += [(wanted, await kube.find(path_of(wanted))) for wanted in objects.without_arms()]
+    foreign = (
+        Obstacle(_name(wanted), wanted is objects.deployment, is_left_behind(live["metadata"], owner))
+        for wanted, live in found
+        if live is not None and not is_controlled_by(live["metadata"], owner.uid)
+    )
+    return min(foreign, key=lambda each: each.is_left_behind, default=None)
 
 
 def _name(body: Body) -> str:
@@ -72,7 +88,13 @@ def failure_of(error: RefusedError | ForbiddenError, objects: Objects) -> ApplyF
     return ApplyFailure(reason, str(error), is_final, objects.intent_hash)
 
 
-def ownership_conflict(name: str, objects: Objects) -> ApplyFailure:
-    """An object that is not ours stands in the way; it is never adopted."""
-    message = f"{name} exists and belongs to somebody else; delete or rename it, or rename this resource"
+def in_the_way(obstacle: Obstacle, objects: Objects) -> ApplyFailure:
+    """What an obstacle means for the status. It is never adopted, whatever its name."""
+    if obstacle.is_left_behind:
+        message = (
+            f"{obstacle.name} belongs to a deleted resource of this name; as soon as the garbage collector has removed "
+            "it this one takes its place"
+        )
+        return ApplyFailure(AWAITING_DELETION, message, is_final=False, intent_hash=objects.intent_hash)
+    message = f"{obstacle.name} exists and belongs to somebody else; delete or rename it, or rename this resource"
     return ApplyFailure(OWNERSHIP_CONFLICT, message, is_final=True, intent_hash=objects.intent_hash)

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from specdecode.api.resource import Metadata
 from specdecode.api.vocabulary import LABEL_ARM, Arm
 from specdecode.decide.facts import Child
 from specdecode.drift import covers
 from specdecode.manifests.build import Objects, without_control
-from specdecode.observe.cluster import child_of, is_controlled_by
+from specdecode.observe.cluster import child_of, is_controlled_by, is_left_behind
 
 NOT_RUNNING = "ControlNotRunning"
 """Reason of the finding that a control replica is wanted and does not run."""
@@ -21,8 +22,8 @@ NOT_RUNNING = "ControlNotRunning"
 class ControlArm:
     """What stands under the name of the control arm's Deployment."""
 
-    owner_uid: str
-    """Of the resource."""
+    owner: Metadata
+    """The resource's."""
     deployment: Mapping[str, Any] | None = None
     refusal: str = ""
     """What the API server said when it refused to take the wanted one."""
@@ -30,8 +31,13 @@ class ControlArm:
     @property
     def child(self) -> Child | None:
         """The control arm as the judgement sees it; a stranger's Deployment is none."""
-        child = None if self.deployment is None else child_of(self.deployment, self.owner_uid)
+        child = None if self.deployment is None else child_of(self.deployment, self.owner.uid)
         return child if child is not None and child.is_ours else None
+
+    @property
+    def is_left_behind(self) -> bool:
+        """Whether it belongs to a deleted resource of this name; the garbage collector takes it."""
+        return self.deployment is not None and is_left_behind(self.deployment["metadata"], self.owner)
 
     @property
     def obstacle(self) -> str:
@@ -54,7 +60,7 @@ class ControlArm:
 
     def problem(self, objects: Objects) -> str:
         """Why no control replica answers although `objects` ask for one; empty when all is well or on its way."""
-        if objects.control is None:
+        if objects.control is None or self.is_left_behind:
             return ""
         child, why = self.child, self.obstacle
         if not why and child is not None and child.progress_deadline_exceeded and not child.is_rolled_out:
@@ -73,4 +79,4 @@ class ControlArm:
             return None
         metadata = self.deployment["metadata"]
         is_leaving = bool(metadata.get("deletionTimestamp"))
-        return self.deployment if is_controlled_by(metadata, self.owner_uid) and not is_leaving else None
+        return self.deployment if is_controlled_by(metadata, self.owner.uid) and not is_leaving else None

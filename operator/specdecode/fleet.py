@@ -22,6 +22,8 @@ class Standing:
     wants_to_step: bool
     steps: tuple[datetime, ...] = ()
     """Steps down that its status remembers."""
+    is_own: bool = True
+    """Whether this process looks after it; of another replica's only the steps are known, and not what it wants."""
 
 
 @dataclass
@@ -32,6 +34,7 @@ class Ledger:
     surveyed_for: datetime | None = None
     """The moment of the measurements that the survey judged."""
     _speculating: set[Key] = field(default_factory=set)
+    _others: set[Key] = field(default_factory=set)
     _steps: dict[Key, set[datetime]] = field(default_factory=dict)
     _wanted: dict[Key, datetime] = field(default_factory=dict)
     """When a step was last wanted."""
@@ -47,6 +50,7 @@ class Ledger:
         self.surveyed_for = measured_at
         known = tuple(standings)
         self._speculating = {standing.key for standing in known if standing.speculates}
+        self._others = {standing.key for standing in known if not standing.is_own}
         self._steps = {standing.key: set(standing.steps) for standing in known}
         self._wanted |= {standing.key: measured_at for standing in known if standing.wants_to_step}
         self._wanted = {key: at for key, at in self._wanted.items() if measured_at - at < RECENT}
@@ -64,12 +68,16 @@ class Ledger:
         return {key: steps for key, steps in recent.items() if steps}
 
     def fleet(self, own: Key, now: datetime) -> Fleet:
-        """All deployments as `own`, which wants to step down, sees them."""
+        """All deployments as `own`, which wants to step down, sees them.
+
+        The breaker counts those of this process: a share of the fleet that a hash chose is as good as the fleet, and a
+        mix of what is wanted here and what was done elsewhere is neither. The rate limit counts everybody's steps.
+        """
         steps = self._recent_steps(own, now)
-        stepping = {*steps, *self._wanted, own}
+        stepping = {*steps, *self._wanted, own} - self._others
         in_namespace = (at for key, times in steps.items() if key[0] == own[0] for at in times)
         return Fleet(
-            judged=len(self._speculating | stepping),
+            judged=len((self._speculating - self._others) | stepping),
             stepping=len(stepping),
             namespace_steps=tuple(sorted(in_namespace)),
             max_namespace_steps=self.max_namespace_steps,

@@ -11,9 +11,13 @@ from typing import Any, Protocol, cast
 import kopf
 
 from specdecode.api.vocabulary import FIELD_MANAGER, GROUP, LABEL_MANAGED_BY, PLURAL, VERSION
-from specdecode.store import Key, Store
+from specdecode.store import Key, Store, owner_key
 
-_OURS = {LABEL_MANAGED_BY: FIELD_MANAGER}
+
+def _is_ours(body: kopf.Body, **_: Any) -> bool:
+    """Whether an object was made by this operator. A label that somebody took away is drift, which has to be seen."""
+    is_labelled = body.metadata.labels.get(LABEL_MANAGED_BY) == FIELD_MANAGER
+    return is_labelled or ("ownerReferences" in body["metadata"] and owner_key(body) is not None)
 
 
 def _is_deleted(event: kopf.RawEvent) -> bool:
@@ -55,7 +59,7 @@ def make_registry(store: Store, enqueue: Callable[[Key], None]) -> kopf.Operator
     )
     for group, version, plural, put in children:
         on_child = _child_hook(put, enqueue)
-        kopf.on.event(group, version, plural, labels=_OURS, id=plural, registry=registry)(on_child)
+        kopf.on.event(group, version, plural, when=_is_ours, id=plural, registry=registry)(on_child)
 
     @kopf.on.login(registry=registry)
     async def on_login(**kwargs: Any) -> kopf.ConnectionInfo | None:

@@ -32,11 +32,11 @@ from specdecode.drift import covers
 from specdecode.engine.models import ModelFacts
 from specdecode.manifests.build import Objects, Options, build, latched
 from specdecode.manifests.labels import selector_text
-from specdecode.observe.cluster import child_of
+from specdecode.observe.cluster import child_of, pods_of
 from specdecode.plan.knowledge import NOTHING_MORE, Knowledge, ModelKey
 from specdecode.plan.make import make_plan
 from specdecode.plan.types import Plan
-from specdecode.status import LOOKING_UP, OWNERSHIP_CONFLICT, ApplyFailure, Visit, next_status
+from specdecode.status import IN_THE_WAY, LOOKING_UP, ApplyFailure, Visit, next_status
 from specdecode.summary import observed_status, size_text
 
 
@@ -147,7 +147,7 @@ def _wanted(
 
 def _is_blocked(failure: ApplyFailure | None) -> bool:
     """Whether what is wanted was refused for good; applying it again would only be refused again."""
-    return failure is not None and failure.is_final and failure.reason != OWNERSHIP_CONFLICT
+    return failure is not None and failure.is_final and failure.reason not in IN_THE_WAY
 
 
 def _still_true(failure: ApplyFailure | None, wanted: Objects | None) -> ApplyFailure | None:
@@ -198,7 +198,7 @@ def _visit(prepared: Prepared, seen: Seen, arm: ControlArm, now: datetime) -> Vi
         old=old,
         now=now,
         spec_hash=prepared.resource.spec_hash if prepared.resource else None,
-        cluster=Cluster(child, seen.pods, arm.child),
+        cluster=Cluster(child, pods_of(seen.deployment, seen.pods), arm.child),
         measurement=seen.measurement,
         is_paused=metadata.is_paused,
         fast_window_seconds=seen.fast_window_seconds,
@@ -227,7 +227,7 @@ def judge(prepared: Prepared, seen: Seen, now: datetime) -> Outcome:
     Steps are judged at the time of the measurement, so that a wait after a change counts only what was measured
     after it.
     """
-    arm = ControlArm(read_metadata(seen.body).uid, seen.control, seen.control_refusal)
+    arm = ControlArm(read_metadata(seen.body), seen.control, seen.control_refusal)
     visit = _visit(prepared, seen, arm, now)
     metadata, old = visit.metadata, visit.old
     if prepared.refusal is not None or prepared.resource is None or prepared.plan is None:

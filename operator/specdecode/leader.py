@@ -30,6 +30,8 @@ from specdecode.kube import Body, Kube, object_path
 logger = logging.getLogger("specdecode")
 
 API_VERSION = "coordination.k8s.io/v1"
+WANTED_BY = "specdecode.io/wanted-by"
+"""Annotation on a Lease: who asks its holder to give it back."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,10 @@ class Sighting:
         if seen != self._seen:
             self._seen, self._unchanged_since = seen, now
 
+    def unchanged_seconds(self, now: float) -> float:
+        """Since when it has not been written, as far as this process has seen."""
+        return now - self._unchanged_since
+
     def is_free(self, lease: Body, identity: str, lease_seconds: float, now: float) -> bool:
         """Whether it may be taken by `identity`: it was given back, its holder has been silent for too long, or it was
         taken already and only the answer was lost.
@@ -68,6 +74,21 @@ class Sighting:
 
 def _holder(lease: Body) -> str:
     return str((lease.get("spec") or {}).get("holderIdentity") or "")
+
+
+def _wanted_by(lease: Body) -> str:
+    return str((lease["metadata"].get("annotations") or {}).get(WANTED_BY, ""))
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A Lease at one moment, as somebody sees it who may not hold it."""
+
+    holder: str
+    """Empty: it was given back."""
+    is_free: bool
+    unchanged_seconds: float
+    wanted_by: str
 
 
 class Election:
@@ -94,11 +115,49 @@ class Election:
         self._lease: Body | None = None
         """As last written by us; None: not held."""
         self._renewed_at = 0.0
+        self.wanted_by = ""
+        """Who has asked for it while it was held."""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it was taken and not lost or given back since."""
+        return self._lease is not None
 
     def check(self) -> None:
         """Raises LeaseLostError unless the Lease is surely held now."""
         if self._lease is None or self._left_seconds() <= 0:
             raise LeaseLostError(f"the Lease {self._namespace}/{self._name} is not held: nothing is written")
+
+    async def look(self) -> "Standing | None":
+        """Who holds it, as it is now; None: nobody ever has. Raises ClusterError."""
+        lease = await self._kube.find(self._path())
+        if lease is None:
+            return None
+        now = self._clock()
+        self._sighting.note(lease, now)
+        return Standing(
+            holder=_holder(lease),
+            is_free=self._sighting.is_free(lease, self.identity, self._terms.lease_seconds, now),
+            unchanged_seconds=self._sighting.unchanged_seconds(now),
+            wanted_by=_wanted_by(lease),
+        )
+
+    async def ask(self) -> None:
+        """Ask its holder to give it back. Somebody who writes it meanwhile wins. Raises ClusterError."""
+        lease = await self._kube.find(self._path())
+        if lease is None or _holder(lease) in ("", self.identity):
+            return
+        metadata = {field: lease["metadata"][field] for field in ("name", "namespace", "uid", "resourceVersion")}
+        metadata["annotations"] = {WANTED_BY: self.identity}
+        with suppress(ConflictError):
+            await self._kube.replace_lease({**lease, "metadata": metadata})
+
+    async def try_once(self) -> bool:
+        """Take it if it is free; answers whether it is held. Raises SettingsError as `acquire` does."""
+        level, news = await self._attempt()
+        if not self.is_held and level > logging.INFO:
+            logger.log(level, news)
+        return self.is_held
 
     async def acquire(self) -> None:
         """Wait until it is held. Raises SettingsError when it never will be: no rights, no namespace, a bad name."""
@@ -141,12 +200,21 @@ class Election:
 
     async def release(self) -> None:
         """Give it back, so that the next one need not wait; nothing when it is not held or cannot be reached."""
-        lease, self._lease = self._lease, None
+        lease, self._lease, self.wanted_by = self._lease, None, ""
         if lease is None or self._left_seconds() <= 0:
             return
         with suppress(ClusterError, TimeoutError):
             async with asyncio.timeout(self._terms.retry_seconds):
-                await self._kube.replace_lease(self._body(lease, holder=""))
+                await self._give_back(lease)
+
+    async def _give_back(self, lease: Body) -> None:
+        try:
+            await self._kube.replace_lease(self._body(lease, holder=""))
+        except ConflictError:
+            # Somebody asked for it, or only the answer to a renewal was lost.
+            found = await self._kube.find(self._path())
+            if found is not None and _holder(found) == self.identity:
+                await self._kube.replace_lease(self._body(found, holder=""))
 
     def _left_seconds(self) -> float:
         return self._terms.renew_seconds - (self._clock() - self._renewed_at)
@@ -192,6 +260,7 @@ class Election:
     async def _still_own(self, error: ClusterError) -> Body:
         """The Lease as it is, if the one who wrote it was this process and only the answer was lost."""
         lease = await self._kube.find(self._path())
+        self.wanted_by = "" if lease is None else _wanted_by(lease)
         if lease is None or _holder(lease) != self.identity:
             self._lease = None
             raise LeaseLostError(f"somebody else wrote the Lease {self._namespace}/{self._name}: {error}") from error
@@ -201,7 +270,9 @@ class Election:
         now = self._now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         before: Body = {} if lease is None else lease.get("spec") or {}
         is_kept = before.get("holderIdentity") == holder
-        metadata = {"name": self._name, "namespace": self._namespace}
+        metadata: Body = {"name": self._name, "namespace": self._namespace}
+        if is_kept and self.wanted_by:
+            metadata["annotations"] = {WANTED_BY: self.wanted_by}
         if lease is not None:
             metadata |= {field: lease["metadata"][field] for field in ("uid", "resourceVersion")}
         return {

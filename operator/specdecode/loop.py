@@ -14,7 +14,7 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,6 +41,7 @@ from specdecode.observe.prometheus import Answer, Failure, Past, PrometheusClien
 from specdecode.observe.queries import FAST_WINDOW_SCRAPES
 from specdecode.reconcile import Measured, Reconciler
 from specdecode.settings import Settings
+from specdecode.shards import Shards, shard_of, visiting
 from specdecode.store import Key, Store
 from specdecode.telemetry import Health, Metrics, serve
 from specdecode.wards import Wards
@@ -96,9 +97,10 @@ class Operator:
     ) -> None:
         self.settings = settings
         self._election = election
+        self._shards: Shards | None = None
         self.store = Store()
         self.queue = WorkQueue()
-        self.metrics = Metrics()
+        self.metrics = Metrics(shards=settings.shards)
         self.health = Health(tick_limit_seconds=3 * settings.evaluation_interval_seconds + 60)
         self._kube = kube
         self._observer = Observer(
@@ -118,15 +120,48 @@ class Operator:
             library,
             fast_window_seconds,
             max_namespace_steps=settings.max_steps_per_namespace,
+            owns=self._owns,
         )
         self.wards = Wards(
-            self.store, self.reconciler, self.metrics, scrape_interval_seconds=settings.scrape_interval_seconds
+            self.store,
+            self.reconciler,
+            self.metrics,
+            self._owns,
+            scrape_interval_seconds=settings.scrape_interval_seconds,
         )
         self._lagging: dict[Key, str] = {}
         self._held: set[Key] = set()
         """Of a large fleet, until the watches have spoken of all of it: a visit would read live what is only late."""
-        self._has_begun = False
+        self._begun = asyncio.Event()
+        self._has_ticked = False
+        """Whether Prometheus was asked. What a predecessor measured stands until a second attempt fails."""
         self._heard_at = time.monotonic()
+
+    def share(self, elections: Sequence[Election]) -> Shards:
+        """Look after the resources together with other replicas, as these Leases say."""
+        self._shards = Shards(elections, gained=self._gained, leaving=self._leave)
+        return self._shards
+
+    def _owns(self, key: Key) -> bool:
+        return self._shards is None or self._shards.owns(key)
+
+    def _of_shard(self, shard: int) -> list[Key]:
+        assert self._shards is not None, "it is one of its shards"
+        return [key for key in self.store.known() if shard_of(key, self._shards.count) == shard]
+
+    def _gained(self, shard: int) -> None:
+        self.metrics.leader.labels(str(shard)).set(1)
+        for key in self._of_shard(shard):
+            self.queue.add(key)
+
+    async def _leave(self, shard: int) -> None:
+        """Finish what is under way for a shard, and forget it."""
+        keys = self._of_shard(shard)
+        while any(self.queue.is_active(key) for key in keys):  # noqa: ASYNC110 - visits end by themselves
+            await asyncio.sleep(0.05)
+        self.metrics.leader.labels(str(shard)).set(0)
+        for key in keys:
+            self.wards.let_go(key)
 
     async def visit(self, key: Key) -> bool:
         """One visit; answers whether it went well. One resource can never stop the others."""
@@ -137,11 +172,9 @@ class Operator:
 
     async def _visit(self, key: Key) -> str:
         subject = {"object": "/".join(key)}
+        visiting.set(key)
         try:
-            if not self._has_begun and self.wards.is_one_of_many(key):
-                self._held.add(key)
-                return "ok"
-            if self.wards.is_known_to_rest(key, utc_now()):
+            if self._is_left_alone(key):
                 return "ok"
             try:
                 await self.reconciler.visit(key, utc_now())
@@ -159,6 +192,15 @@ class Operator:
             return "bug"
         return "ok"
 
+    def _is_left_alone(self, key: Key) -> bool:
+        """Whether a resource is somebody else's, waits until the watches have spoken, or is known to rest."""
+        if not self._owns(key):
+            return True
+        if not self._begun.is_set() and self.wards.is_one_of_many(key):
+            self._held.add(key)
+            return True
+        return self.wards.is_known_to_rest(key, utc_now())
+
     async def tick(self) -> None:
         """Measure every resource at one instant, then visit each; those at rest are only glanced at."""
         now = utc_now()
@@ -166,7 +208,7 @@ class Operator:
         # Who comes while Prometheus is waited for was not asked about, which is no answer.
         asked = {key: self.wards.subject(key) for key in self.wards.awake() if self.reconciler.has_prepared(key)}
         subjects = [subject for subject in asked.values() if subject is not None]
-        measurements = await self._observer.tick(subjects, now, is_part=len(self.wards.dormitory) > 0)
+        measurements = await self._observer.tick(subjects, now, is_part=len(subjects) < len(self.store))
         if self._observer.problem:
             logger.warning("%s; the judgement goes on without", self._observer.problem)
         for key in asked:
@@ -176,7 +218,8 @@ class Operator:
                 self.queue.add(key)
         for key in self.wards.turn(self.settings.evaluation_interval_seconds):
             self.queue.add(key)
-        self.metrics.resources.set(len(self.store.known()))
+        self._has_ticked = True
+        self.metrics.resources.set(len(self.wards.known()))
         self.health.tick()
 
     async def _glance(self, now: datetime) -> None:
@@ -199,7 +242,8 @@ class Operator:
             return
         memory = self.reconciler.memory(key)
         if measurement is not None:
-            memory.measured = Measured(measurement, now)
+            if self._has_ticked or measurement.availability is not Availability.UNREACHABLE:
+                memory.measured = Measured(measurement, now)
             return
         entry = self.store.entry(key)
         # Of one that was not visited yet, or whose Deployment no watch has spoken of, nothing is known that could be
@@ -208,7 +252,8 @@ class Operator:
         memory.measured = Measured(_NOT_MEASURABLE, now) if is_there else Measured()
 
     async def evaluate(self) -> None:
-        """Tick for ever."""
+        """Tick for ever, as soon as the watches have listed everything."""
+        await self._begun.wait()
         while True:
             try:
                 with self.metrics.tick_seconds.time():
@@ -221,7 +266,8 @@ class Operator:
     def _heard(self, key: Key) -> None:
         """The watch said something of a resource or of its children."""
         self._heard_at = time.monotonic()
-        self.queue.add(key)
+        if self._owns(key):
+            self.queue.add(key)
 
     async def begin(self) -> None:
         """Wait until the watches have listed everything, and let those be visited that were held until then."""
@@ -230,7 +276,7 @@ class Operator:
             if self.health.is_listed and time.monotonic() - self._heard_at > _SILENCE_SECONDS:
                 break
             await asyncio.sleep(_SILENCE_SECONDS / 4)
-        self._has_begun = True
+        self._begun.set()
         for key in self._held:
             self.queue.add(key)
         self._held.clear()
@@ -238,13 +284,16 @@ class Operator:
     async def resync(self) -> None:
         """Compare the watch with a list of our own: deletions in a watch gap make no event, and a watch can go deaf."""
         while True:
+            began = time.monotonic()
             try:
                 listed = await self._listed()
             except ClusterError as error:
                 logger.warning("the list for the comparison failed: %s", error)
             else:
                 self._compare(listed)
-            await asyncio.sleep(self.settings.resync_interval_seconds if self.health.is_listed else 1.0)
+            # While the watches still list ten thousand objects, another list of them would only hold them up.
+            soon = max(1.0, 10 * (time.monotonic() - began))
+            await asyncio.sleep(self.settings.resync_interval_seconds if self.health.is_listed else soon)
 
     async def _listed(self) -> dict[Key, str]:
         listed: dict[Key, str] = {}
@@ -278,7 +327,8 @@ class Operator:
                     group.create_task(self.resync(), name="resync"),
                     group.create_task(self.begin(), name="begin"),
                     *(group.create_task(self.queue.work(self.visit)) for _ in range(self.settings.workers)),
-                    *([group.create_task(self._hold(self._election), name="lease")] if self._election else []),
+                    *([group.create_task(self._hold(self._election.hold()), name="lease")] if self._election else []),
+                    *([group.create_task(self._hold(self._shards.run()), name="shards")] if self._shards else []),
                 ]
                 await watch(self.store, self._heard, self.settings.namespaces)
                 for task in background:
@@ -286,6 +336,8 @@ class Operator:
         finally:
             if self._election is not None:
                 await self._election.release()
+            if self._shards is not None:
+                await self._shards.release()
             await runner.cleanup()
 
     async def _lead(self) -> bool:
@@ -298,13 +350,14 @@ class Operator:
                 return False
             self.health.tick()
             self.health.is_standing_by = False
-        self.metrics.leader.set(1)
+        if self._shards is None:
+            self.metrics.leader.labels("0").set(1)
         return True
 
-    async def _hold(self, election: Election) -> None:
+    async def _hold(self, holding: Awaitable[None]) -> None:
         """Hold the Lease; without it the process ends at once. No farewell: another one may be writing already."""
         try:
-            await election.hold()
+            await holding
         except LeaseLostError as error:
             logger.critical("%s; this process ends", error)
             logging.shutdown()
@@ -355,17 +408,22 @@ def _own_namespace() -> str:
     raise SettingsError("lease_namespace is not set, and this is no pod that has a namespace of its own; set it")
 
 
-def _election(settings: Settings, kube: Kube) -> Election:
+def _elections(settings: Settings, kube: Kube) -> list[Election]:
+    """One for every shard; a single one when there is but one."""
     # A restarted container has its pod's name again; what its predecessor held is not its own.
     identity = f"{settings.identity or socket.gethostname()}_{secrets.token_hex(4)}"
-    return Election(
-        kube,
-        namespace=settings.lease_namespace or _own_namespace(),
-        name=settings.lease_name,
-        identity=identity,
-        clock=lambda: time.clock_gettime(_GOES_ON_WHILE_SUSPENDED),
-        now=lambda: datetime.now(UTC),  # noqa: TID251 - the one place that reads the clock
-    )
+    names = [f"{settings.lease_name}-shard-{shard}" for shard in range(settings.shards)]
+    return [
+        Election(
+            kube,
+            namespace=settings.lease_namespace or _own_namespace(),
+            name=name,
+            identity=identity,
+            clock=lambda: time.clock_gettime(_GOES_ON_WHILE_SUSPENDED),
+            now=lambda: datetime.now(UTC),  # noqa: TID251 - the one place that reads the clock
+        )
+        for name in (names if settings.shards > 1 else [settings.lease_name])
+    ]
 
 
 async def run(settings: Settings) -> None:
@@ -379,6 +437,12 @@ async def run(settings: Settings) -> None:
         PrometheusClient.from_settings(settings) as prometheus,
     ):
         await _require_crd(kube, settings)
-        election = _election(settings, kube) if settings.leader_election else None
-        kube.may_write = election.check if election is not None else None
-        await Operator(settings, kube, prometheus, election).run()
+        if settings.shards > 1 and not settings.leader_election:
+            raise SettingsError(f"shards is {settings.shards}, and leader_election is off: set it, or shards to 1")
+        elections = _elections(settings, kube) if settings.leader_election else []
+        operator = Operator(settings, kube, prometheus, elections[0] if len(elections) == 1 else None)
+        if len(elections) > 1:
+            kube.may_write = operator.share(elections).check
+        elif elections:
+            kube.may_write = elections[0].check
+        await operator.run()

@@ -27,6 +27,8 @@ class Note:
 
 REPEATED_AFTER = timedelta(hours=1)
 """For findings."""
+UNTOLD_FOR = timedelta(minutes=10)
+"""How long after a decision somebody may still have to carry it out; Kubernetes keeps an Event for an hour."""
 
 
 def _flipped(old: SpecDecodeDeploymentStatus, new: SpecDecodeDeploymentStatus, kind: ConditionType) -> Condition | None:
@@ -96,6 +98,14 @@ def transitions(old: SpecDecodeDeploymentStatus, new: SpecDecodeDeploymentStatus
     """What happened between two statuses, worst news first."""
     notes = [note for note in (_history_note(old, new), _helped_note(old, new, now)) if note is not None]
     return tuple(notes + _condition_notes(old, new, now) + _finding_notes(old, new, now))
+
+
+def untold(old: SpecDecodeDeploymentStatus, now: datetime) -> SpecDecodeDeploymentStatus:
+    """The status without what was decided a short time ago, so that it is told by whoever carries it out: the process
+    that decided may have died before. An Event that is there already is not posted twice.
+    """
+    is_recent = bool(old.history) and now - old.history[0].at < UNTOLD_FOR
+    return old.model_copy(update={"history": old.history[1:]}) if is_recent else old
 
 
 def worth_telling(notes: Iterable[Note], told: Mapping[str, datetime]) -> tuple[Note, ...]:

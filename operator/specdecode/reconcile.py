@@ -5,7 +5,7 @@ Events are posted. Whoever comes next finishes what the status says.
 """
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -14,8 +14,8 @@ from specdecode.act import (
     apply_deployment,
     apply_main,
     failure_of,
-    foreign_object,
-    ownership_conflict,
+    in_the_way,
+    obstacle,
     unused_meters,
 )
 from specdecode.api.resource import Rejection, parse
@@ -31,10 +31,11 @@ from specdecode.kube import Body, Kube, object_path, resource_path
 from specdecode.library import Learned, Library
 from specdecode.lookup.find import Wanted, wanted_models
 from specdecode.manifests.build import Objects, Options
-from specdecode.manifests.names import deployment_name
-from specdecode.notes import event_body, transitions, worth_telling
+from specdecode.manifests.names import deployment_name, service_name
+from specdecode.manifests.service import service_digest
+from specdecode.notes import event_body, transitions, untold, worth_telling
 from specdecode.rest import may_rest
-from specdecode.status import OWNERSHIP_CONFLICT, ApplyFailure
+from specdecode.status import IN_THE_WAY, ApplyFailure
 from specdecode.store import Entry, Key, Store, without_managed_fields
 from specdecode.telemetry import Metrics
 
@@ -121,7 +122,9 @@ class Reconciler:
         library: Library,
         fast_window_seconds: float,
         max_namespace_steps: int = 5,
+        owns: Callable[[Key], bool] = lambda _: True,
     ) -> None:
+        """`owns` says which resources of the store are this process's."""
         self._store = store
         self._kube = kube
         self._metrics = metrics
@@ -130,6 +133,7 @@ class Reconciler:
         self._fast_window_seconds = fast_window_seconds
         self._memories: dict[Key, Memory] = {}
         self._ledger = Ledger(max_namespace_steps)
+        self._owns = owns
         self.suspects: Collection[Key] = frozenset()
         """Deployments at rest that a glance found suspicious."""
         self._held: set[Key] = set()
@@ -223,7 +227,7 @@ class Reconciler:
             except Exception:
                 logger.exception("this is a bug; its own visit meets it too", extra={"object": "/".join(key)})
         wants = key in self.suspects or (decision is not None and wants_to_step(decision))
-        return Standing(key, entry.speculates, wants, entry.steps)
+        return Standing(key, entry.speculates, wants, entry.steps, is_own=self._owns(key))
 
     def _judged(self, look: Look, fleet: Fleet) -> Outcome:
         memory = self.memory(look.key)
@@ -231,7 +235,7 @@ class Reconciler:
             body=look.body,
             deployment=look.deployment,
             pods=tuple(look.entry.pods[name] for name in sorted(look.entry.pods)),
-            has_children=bool(look.entry.services) and self._has_meter(look),
+            has_children=self._has_service(look) and self._has_meter(look),
             measurement=memory.measured.measurement,
             measured_at=memory.measured.at,
             failure=memory.failure,
@@ -241,6 +245,12 @@ class Reconciler:
             fleet=fleet,
         )
         return judge(self.prepared(look.key, look.body, look.now), seen, look.now)
+
+    def _has_service(self, look: Look) -> bool:
+        """Whether the Service is there and as it should be; all modes ask for the same."""
+        found = look.entry.services.get(service_name(look.key[1]))
+        objects = next(iter(self.prepared(look.key, look.body, look.now).objects.values()), None)
+        return found is not None and (objects is None or found.digest == service_digest(objects.service))
 
     def _has_meter(self, look: Look) -> bool:
         """Whether the ConfigMap is there that the objects ask for; all modes ask for the same, if for any."""
@@ -280,15 +290,14 @@ class Reconciler:
         return entry.control is not None or any(each.control is not None for each in objects)
 
     async def _without_conflict(self, look: Look, outcome: Outcome, wanted: Objects) -> Outcome:
-        """The same outcome, unless an object of somebody else stands in the way, or no longer does."""
+        """The same outcome, unless an object that is not ours stands in the way, or no longer does."""
         memory = self.memory(look.key)
-        stranger = await foreign_object(self._kube, wanted, outcome.metadata.uid, live_deployment=look.deployment)
-        if stranger is not None:
-            memory.failure = ownership_conflict(stranger, wanted)
-            is_deployment = stranger.startswith("Deployment ")
-            seen = self._judge(replace(look, deployment=None if is_deployment else look.deployment))
+        found = await obstacle(self._kube, wanted, outcome.metadata, live_deployment=look.deployment)
+        if found is not None:
+            memory.failure = in_the_way(found, wanted)
+            seen = self._judge(replace(look, deployment=None if found.is_deployment else look.deployment))
             return replace(seen, apply=None)
-        if memory.failure is None or memory.failure.reason != OWNERSHIP_CONFLICT:
+        if memory.failure is None or memory.failure.reason not in IN_THE_WAY:
             return outcome
         memory.failure = None
         return self._judge(look)
@@ -300,6 +309,7 @@ class Reconciler:
             version = await self._write_status(outcome, version)
             self._count(look.key, outcome)
         if outcome.apply is not None:
+            before = untold(before, look.now)
             outcome = await self._apply(look, outcome, version)
             logger.info("applied mode %s", outcome.status.mode, extra=subject)
         if outcome.remove is not None:

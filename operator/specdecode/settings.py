@@ -56,6 +56,9 @@ class Settings(BaseSettings):
     """Whether replicas agree by a Lease on the one that works. Needed as soon as more than one runs."""
     lease_name: str = "specdecode-operator"
     """Name of that Lease."""
+    shards: Annotated[int, Field(ge=1, le=64)] = 1
+    """Parts that the resources are split into, so that as many replicas can work at once, each on its own; 1: one works
+    and the others wait. Every replica must be told the same number. Needs leader election."""
     lease_namespace: str = ""
     """Its namespace; empty: the operator's own."""
     identity: str = ""

@@ -39,6 +39,12 @@ Answer = tuple[ConditionStatus, str, str]
 OWNERSHIP_CONFLICT = "OwnershipConflict"
 """An object that is not ours stands where one of ours should. It is looked at again at every visit."""
 
+AWAITING_DELETION = "AwaitingDeletion"
+"""An object of a deleted resource of the same name stands where one of ours should. It goes by itself."""
+
+IN_THE_WAY = (OWNERSHIP_CONFLICT, AWAITING_DELETION)
+"""Reasons of failures that end as soon as the object is gone."""
+
 LOOKING_UP = "LookingUp"
 """Reason of a refusal that lasts only until a model has been looked up: nobody has to do anything."""
 
@@ -48,7 +54,7 @@ class ApplyFailure:
     """The API server's answer to the last apply."""
 
     reason: str
-    """CamelCase: ApplyRefused, ApplyForbidden, OwnershipConflict."""
+    """CamelCase: ApplyRefused, ApplyForbidden, OwnershipConflict, AwaitingDeletion."""
     message: str
     is_final: bool
     """Only another spec, or a person, helps."""

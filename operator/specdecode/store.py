@@ -6,12 +6,13 @@ The store is a cache. Every decision that leads to a write is taken again on liv
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from specdecode.api.vocabulary import LABEL_ARM, LABEL_DEPLOYMENT, Arm, Mode
+from specdecode.api.vocabulary import GROUP, KIND, LABEL_ARM, LABEL_DEPLOYMENT, Arm, Mode
 from specdecode.decide.facts import PodFact
 from specdecode.decide.latch import ROLLED_BACK_ACTION
 from specdecode.manifests.names import deployment_name, is_meter_name
+from specdecode.manifests.service import service_digest
 from specdecode.observe.cluster import pod_fact
 from specdecode.packed import Packer
 
@@ -19,6 +20,25 @@ Key = tuple[str, str]
 """Namespace and name of a SpecDecodeDeployment."""
 
 T = TypeVar("T")
+
+
+class ServiceSeen(NamedTuple):
+    """A Service in few bytes."""
+
+    uid: str
+    resource_version: str
+    digest: str
+    """Of what is ours in it."""
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> "ServiceSeen":
+        """As the watch sent it."""
+        return cls(body["metadata"].get("uid", ""), body["metadata"]["resourceVersion"], service_digest(body))
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """As far as it is kept."""
+        return {"uid": self.uid, "resourceVersion": self.resource_version}
 
 
 class _Kept:
@@ -69,7 +89,8 @@ class Entry:
         """Whether its status says so."""
         self.steps: tuple[datetime, ...] = ()
         """Steps down that its status remembers."""
-        self.services: frozenset[str] = frozenset()
+        self.services: Mapping[str, ServiceSeen] = _NONE
+        """By name."""
         self.meters: Mapping[str, dict[str, Any]] = _NONE
         """Metadata of the ConfigMaps with a meter, by name."""
         self.pods: Mapping[str, PodFact] = _NONE
@@ -116,11 +137,32 @@ def without_managed_fields(body: Mapping[str, Any]) -> dict[str, Any]:
     return {**body, "metadata": metadata}
 
 
+def is_late(heard: Mapping[str, Any], known: Mapping[str, Any] | None) -> bool:
+    """Whether what is heard, by its metadata, is of an object that bore the name before the known one. The events of
+    one object come in order; those of two with one name come as they like.
+    """
+    if known is None or heard.get("uid") == known.get("uid"):
+        return False
+    return int(heard["resourceVersion"]) < int(known["resourceVersion"])
+
+
+def _metadata(body: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    return None if body is None else body["metadata"]
+
+
 def owner_key(body: Mapping[str, Any]) -> Key | None:
-    """The resource that a child belongs to, by our label."""
+    """The resource that a child belongs to: by our label, or, where somebody took that away, by its owner."""
     metadata = body["metadata"]
     name = (metadata.get("labels") or {}).get(LABEL_DEPLOYMENT)
+    if name is None:
+        owners = (owner for owner in metadata.get("ownerReferences") or () if owner.get("controller"))
+        ours = (owner["name"] for owner in owners if _is_our_kind(owner))
+        name = next(ours, None)
     return (metadata["namespace"], name) if name else None
+
+
+def _is_our_kind(owner: Mapping[str, Any]) -> bool:
+    return bool(owner["kind"] == KIND and owner["apiVersion"].partition("/")[0] == GROUP)
 
 
 def _changed(items: Mapping[str, T], name: str, item: T | None) -> Mapping[str, T]:
@@ -161,6 +203,9 @@ class Store:
     def take_resource(self, body: Mapping[str, Any], *, is_deleted: bool) -> Key:
         """A resource was added, changed or deleted."""
         key = (body["metadata"]["namespace"], body["metadata"]["name"])
+        entry = self.entry(key)
+        if entry is not None and is_late(body["metadata"], _metadata(entry.body)):
+            return key
         if is_deleted:
             self.drop_resource(key)
         else:
@@ -177,7 +222,10 @@ class Store:
         if key is None or name not in (deployment_name(key[1], arm) for arm in Arm):
             return None
         entry, stored = self._entry(key), None if is_deleted else without_managed_fields(body)
-        if name == deployment_name(key[1]):
+        is_main = name == deployment_name(key[1])
+        if is_late(body["metadata"], _metadata(entry.deployment if is_main else entry.control)):
+            return key
+        if is_main:
             entry.deployment = stored
         else:
             entry.control = stored
@@ -190,7 +238,9 @@ class Store:
         if key is None:
             return None
         entry, name = self._entry(key), body["metadata"]["name"]
-        entry.services = entry.services - {name} if is_deleted else entry.services | {name}
+        known = entry.services.get(name)
+        if not is_late(body["metadata"], None if known is None else known.metadata):
+            entry.services = _changed(entry.services, name, None if is_deleted else ServiceSeen.of(body))
         self._drop_if_empty(key)
         return key
 
@@ -200,7 +250,9 @@ class Store:
         if key is None or not is_meter_name(key[1], name):
             return None
         entry = self._entry(key)
-        entry.meters = _changed(entry.meters, name, None if is_deleted else without_managed_fields(body)["metadata"])
+        if not is_late(body["metadata"], entry.meters.get(name)):
+            kept = None if is_deleted else without_managed_fields(body)["metadata"]
+            entry.meters = _changed(entry.meters, name, kept)
         self._drop_if_empty(key)
         return key
 

@@ -32,7 +32,7 @@ _FAREWELL_SECONDS = 1.0
 class Metrics:
     """Metrics of one operator process: its own on a registry, those of the resources on a page beside it."""
 
-    def __init__(self) -> None:
+    def __init__(self, shards: int = 1) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.reconciles = Counter("specdecode_reconcile", "Reconciles by result.", ["result"], registry=self.registry)
@@ -53,8 +53,13 @@ class Metrics:
         self.writes = Counter("specdecode_writes", "Write requests by kind.", ["kind"], registry=self.registry)
         self.resources = Gauge("specdecode_resources", "Resources looked after.", registry=self.registry)
         self.leader = Gauge(
-            "specdecode_leader", "1 in the process that works, 0 in one that waits.", registry=self.registry
+            "specdecode_leader",
+            "1 in the process that looks after a shard, 0 in one that does not; without sharding all is shard 0.",
+            ["shard"],
+            registry=self.registry,
         )
+        for shard in range(shards):
+            self.leader.labels(str(shard)).set(0)
         self.watch_lag = Gauge(
             "specdecode_watch_lag_seconds", "How long the watch has been behind the list.", registry=self.registry
         )

@@ -8,13 +8,15 @@ All of it only saves work: a process that forgets it looks at everybody anew.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from specdecode.api.resource import Rejection, SpecDecodeDeployment, parse, read_status
 from specdecode.decide.facts import Child
 from specdecode.dormitory import AWAKE, Dormitory
 from specdecode.engine.version import EngineVersion
+from specdecode.manifests.names import service_name
+from specdecode.manifests.service import service, service_digest
 from specdecode.observe.causes import max_age_seconds
 from specdecode.observe.cluster import child_of
 from specdecode.observe.subject import Subject, subject_of
@@ -33,17 +35,34 @@ class Wards:
     """All resources of one process, awake or at rest."""
 
     def __init__(
-        self, store: Store, reconciler: Reconciler, metrics: Metrics, *, scrape_interval_seconds: float
+        self,
+        store: Store,
+        reconciler: Reconciler,
+        metrics: Metrics,
+        owns: Callable[[Key], bool],
+        *,
+        scrape_interval_seconds: float,
     ) -> None:
+        """`owns` says which resources of the store are this process's."""
         self.dormitory = Dormitory(max_age_seconds(scrape_interval_seconds))
         self._store = store
         self._reconciler = reconciler
         self._metrics = metrics
+        self._owns = owns
         self._round: Iterator[Key] = iter(())
+
+    def known(self) -> list[Key]:
+        """Resources that exist and are this process's."""
+        return [key for key in self._store.known() if self._owns(key)]
+
+    def let_go(self, key: Key) -> None:
+        """Another process looks after a resource from now on."""
+        self.dormitory.forget(key)
+        self._reconciler.forget(key)
 
     def awake(self) -> list[Key]:
         """Resources that are looked at closely."""
-        return [key for key in self._store.known() if key not in self.dormitory]
+        return [key for key in self.known() if key not in self.dormitory]
 
     def subject(self, key: Key) -> Subject | None:
         """What to measure of a resource: the mode that its Deployment runs."""
@@ -159,13 +178,19 @@ def _child(entry: Entry, uid: str) -> Child | None:
     return None if deployment is None else child_of(deployment, uid)
 
 
+def _has_its_service(entry: Entry, resource: SpecDecodeDeployment) -> bool:
+    """Whether the Service is there, and as it should be."""
+    found = entry.services.get(service_name(resource.metadata.name))
+    return found is not None and found.digest == service_digest(service(resource))
+
+
 def _in_good_order(entry: Entry, now: datetime) -> tuple[SpecDecodeDeployment, int] | None:
     """The resource and the generation of its Deployment, if both are as a predecessor left them in peace."""
     body = entry.body
-    if body is None or not entry.services or not entry.has_deployment:
+    if body is None or not entry.has_deployment:
         return None
     resource = parse(body)
-    if isinstance(resource, Rejection):
+    if isinstance(resource, Rejection) or not _has_its_service(entry, resource):
         return None
     child = _child(entry, resource.metadata.uid)
     return (resource, child.generation) if child is not None and may_doze(resource, child, now) else None

@@ -38,6 +38,10 @@ class WorkQueue:
         """Whether a key is neither due nor being worked on."""
         return key not in self._waiting and key not in self._active
 
+    def is_active(self, key: Key) -> bool:
+        """Whether a key is being worked on."""
+        return key in self._active
+
     def add_later(self, key: Key, seconds: float) -> None:
         """Make a key due after a while."""
         asyncio.get_running_loop().call_later(seconds, self.add, key)

@@ -14,6 +14,7 @@ FULL_NAME = "specdecode-specdecode-operator"
 
 EVERYTHING = (
     "replicas=2",
+    "shards=2",
     "podMonitor.enabled=true",
     "monitoring.serviceMonitor.enabled=true",
     "prometheusRule.enabled=true",

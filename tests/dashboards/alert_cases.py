@@ -47,10 +47,11 @@ def at(process: str = "a", **labels: str) -> dict[str, str]:
     return {"instance": f"{process}:8080", "job": "op", **labels}
 
 
-_IN = {"namespace": "specdecode", "job": "op"}
+_IN = {"namespace": "specdecode", "job": "op", "shard": "0"}
 _ROLLED_BACK = {"from": "Draft", "to": "Off", "reason": "AcceptanceCollapsed"}
-_TWICE = operator("specdecode_leader", "b")
-_TICKS, _LEADS = operator("specdecode_tick_seconds_count"), operator("specdecode_leader")
+_TWICE = operator("specdecode_leader", "b", shard="0")
+_TICKS, _LEADS = operator("specdecode_tick_seconds_count"), operator("specdecode_leader", shard="0")
+_LEADS_OTHER, _TWICE_OTHER = (operator("specdecode_leader", process, shard="1") for process in "ab")
 _FAILED = operator("specdecode_prometheus_query_total", outcome="failed")
 _ANSWERED = operator("specdecode_prometheus_query_total", outcome="answered")
 
@@ -196,8 +197,14 @@ CASES = (
         {
             _LEADS: "1x3 0x10",
             _TWICE: "0x3 1x10",
-            operator("specdecode_leader", "c", namespace="team", job="team"): "1x13",
+            operator("specdecode_leader", "c", namespace="team", job="team", shard="0"): "1x13",
         },
+        8,
+    ),
+    Case(
+        "SpecDecodeTwoLeaders",
+        "each of two looks after a shard of its own",
+        {_LEADS: "1x10", _TWICE: "0x10", _LEADS_OTHER: "0x10", _TWICE_OTHER: "1x10"},
         8,
     ),
     Case(
@@ -208,6 +215,13 @@ CASES = (
         (_IN,),
     ),
     Case("SpecDecodeNoLeader", "one leads, one waits", {_LEADS: "1x10", _TWICE: "0x10"}, 7),
+    Case(
+        "SpecDecodeNoLeader",
+        "nobody looks after one of two shards",
+        {_LEADS: "1x10", _TWICE: "0x10", _LEADS_OTHER: "0x10", _TWICE_OTHER: "0x10"},
+        7,
+        (_IN | {"shard": "1"},),
+    ),
     Case(
         "SpecDecodeOperatorDown",
         "it was there and is gone",

@@ -17,7 +17,7 @@ from specdecode.decide.breaker import ALONE, Fleet
 from specdecode.decide.facts import Availability, Measurement, PodFact
 from specdecode.judge import Outcome, Prepared, Seen, judge, prepare
 from specdecode.manifests.build import Objects, Options
-from specdecode.status import OWNERSHIP_CONFLICT, ApplyFailure
+from specdecode.status import AWAITING_DELETION, OWNERSHIP_CONFLICT, ApplyFailure
 
 Body = dict[str, Any]
 AWAITED = (Problem("spec.model.name", "acme/unheard-of", "is being looked up"),)
@@ -219,6 +219,7 @@ STATES: Mapping[str, Callable[[], Walk]] = {
     "apply-forbidden": lambda: Walk().look().failed("ApplyForbidden", is_final=False),
     "apply-refused": lambda: Walk().look().failed("ApplyRefused", is_final=True),
     "ownership-conflict": lambda: Walk().look().failed(OWNERSHIP_CONFLICT, is_final=True),
+    "awaiting-deletion": lambda: Walk().look().failed(AWAITING_DELETION, is_final=False),
     "does-not-start": _stuck,
 }
 

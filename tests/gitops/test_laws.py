@@ -11,10 +11,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from specdecode.decide.facts import Availability, Measurement
-from specdecode.status import OWNERSHIP_CONFLICT, ApplyFailure
+from specdecode.status import AWAITING_DELETION, OWNERSHIP_CONFLICT, ApplyFailure
 
 UNMEASURED = [Measurement(word, "why") for word in Availability if word is not Availability.MEASURED]
-REFUSALS = [("ApplyForbidden", False), ("ApplyRefused", True), (OWNERSHIP_CONFLICT, True)]
+REFUSALS = [("ApplyForbidden", False), ("ApplyRefused", True), (OWNERSHIP_CONFLICT, True), (AWAITING_DELETION, False)]
 ANNOTATIONS = [{}, {"paused": "true"}, {"force_mode": "Off"}, {"retry": "1"}, {"paused": "true", "force_mode": "Draft"}]
 SPECS = [{}, TOO_LARGE, {"spec.speculation.numSpeculativeTokens": 3}, {"spec.engine.maxModelLen": "long"}]
 PODS = [

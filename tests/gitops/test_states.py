@@ -37,6 +37,7 @@ TABLE = {
     "looking-up-old-serves": ("TTF", "InProgress", "Progressing", "is being looked up"),
     "apply-forbidden": ("FTF", "InProgress", "Progressing", "the server says no"),
     "apply-refused": ("FFT", "Failed", "Degraded", "the server says no"),
+    "awaiting-deletion": ("FTF", "InProgress", "Progressing", "the server says no"),
     "ownership-conflict": ("FFT", "Failed", "Degraded", "the server says no"),
     "does-not-start": ("FFT", "Failed", "Degraded", "waits with ImagePullBackOff"),
 }

@@ -1,16 +1,17 @@
 """What the judgement learns from real-looking bodies of Deployments and pods."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import yaml
-from builders import UID, with_overrides
+from builders import UID, resource, with_overrides
+from builders import pod_fact as built_pod
 
 from specdecode.api.vocabulary import Mode
 from specdecode.decide.facts import Child, PodFact
-from specdecode.observe.cluster import child_of, pod_fact
+from specdecode.observe.cluster import child_of, is_left_behind, pod_fact, pods_of
 
 DEPLOYMENT = """
 metadata:
@@ -284,3 +285,46 @@ def test_a_serving_pod_reads_in_full() -> None:
 def test_a_pod(overrides: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     fact = pod_fact(pod(**overrides))
     assert {name: getattr(fact, name) for name in expected} == expected
+
+
+def reference(**overrides: Any) -> dict[str, Any]:
+    (ours,) = yaml.safe_load(DEPLOYMENT)["metadata"]["ownerReferences"]
+    return {**ours, **overrides}
+
+
+BEFORE = {"uid": "of the one before"}
+
+
+@pytest.mark.parametrize(
+    ("references", "is_left"),
+    [
+        pytest.param([reference(**BEFORE)], True, id="of a resource of this name that is no more"),
+        pytest.param([reference(**BEFORE, apiVersion="specdecode.io/v1")], True, id="made under another version"),
+        pytest.param([reference()], False, id="of this very resource"),
+        pytest.param([], False, id="nobody's, as after an orphaning deletion"),
+        pytest.param([reference(**BEFORE, name="other")], False, id="of a resource of another name, which may live"),
+        pytest.param([reference(**BEFORE, kind="Deployment")], False, id="of another kind"),
+        pytest.param([reference(**BEFORE, apiVersion="other.io/v1")], False, id="of another group"),
+        pytest.param([reference(**BEFORE, controller=False)], False, id="not its controller"),
+    ],
+)
+def test_what_a_deleted_resource_left_behind(references: list[dict[str, Any]], is_left: bool) -> None:  # noqa: FBT001
+    assert is_left_behind({"ownerReferences": references}, resource().metadata) is is_left
+
+
+MADE_AT = {"metadata": {"creationTimestamp": "2026-11-22T10:00:00Z"}}
+
+
+@pytest.mark.parametrize(
+    ("deployment", "second", "is_its"),
+    [
+        pytest.param(MADE_AT, 0, True, id="made with the Deployment"),
+        pytest.param(MADE_AT, 9, True, id="made later"),
+        pytest.param(MADE_AT, -1, False, id="older: of another Deployment of that name"),
+        pytest.param({"metadata": {}}, -1, True, id="nobody knows when it was made"),
+        pytest.param(None, -1, True, id="there is no Deployment"),
+    ],
+)
+def test_pods_of_a_deployment(deployment: dict[str, Any] | None, second: int, is_its: bool) -> None:  # noqa: FBT001
+    pod = built_pod(created_at=datetime(2026, 11, 22, 10, 0, 0, tzinfo=UTC) + timedelta(seconds=second))
+    assert pods_of(deployment, [pod]) == ((pod,) if is_its else ())

@@ -73,6 +73,9 @@ async def test_every_setting_of_the_operator_can_be_set(plane: ControlPlane) -> 
 REFUSED = {
     "replcas=2": "additional properties 'replcas' not allowed",
     "replicas=0": "at '/replicas': minimum: got 0, want 1",
+    "shards=3": "shards is 3 and replicas is 1: one replica looks after everything; set replicas to 3, or shards to 1",
+    "shards=65": "at '/shards': maximum: got 65, want 64",
+    "extraArgs[0]=--shards=2": "which the value shards sets",
     "image.digest=latest": "at '/image/digest'",
     "prometheus.url=prometheus:9090": "at '/prometheus/url'",
     "watch.namespaces={Team_A}": "at '/watch/namespaces/0'",
@@ -108,6 +111,14 @@ EFFECTS = {
         "replicas=2",
         lambda o: (one(o, "Role")["metadata"]["namespace"], one(o, "Role")["rules"][1]["resourceNames"]),
         (NAMESPACE, [FULL_NAME]),
+    ),
+    "several that share the resources may take a Lease per shard": (
+        "replicas=3,shards=2",
+        lambda o: (
+            one(o, "Role")["rules"][1]["resourceNames"],
+            {"name": "SPECDECODE_SHARDS", "value": "2"} in container(o)["env"],
+        ),
+        ([f"{FULL_NAME}-shard-0", f"{FULL_NAME}-shard-1"], True),
     ),
     "a drain leaves one of several": (
         "replicas=2",

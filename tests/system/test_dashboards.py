@@ -160,7 +160,7 @@ async def test_every_alert_fires_when_it_should_and_only_then(binaries: Binaries
     file.write_text(yaml.safe_dump(unit_tests(str(ALERTS))))
     code, said = await promtool(binaries, "test", "rules", str(file))
     assert code == 0, said
-    assert len(CASES) == 34
+    assert len(CASES) == 36
 
 
 async def told(prometheus: Prometheus, what: str) -> list[dict[str, Any]]:

@@ -88,7 +88,7 @@ async def installed(plane: ControlPlane, tmp_path_factory: Any) -> AsyncIterator
 async def metric(pod: PodView, name: str) -> float:
     async with httpx.AsyncClient(trust_env=False, timeout=5.0) as client:
         text = (await client.get(f"http://{pod.ip}:8080/metrics")).text
-    return sum(float(line.split()[-1]) for line in text.splitlines() if line.split()[0] == name)
+    return sum(float(line.split()[-1]) for line in text.splitlines() if line.split()[0].partition("{")[0] == name)
 
 
 async def test_both_replicas_are_ready_and_one_of_them_leads(installed: Installed) -> None:

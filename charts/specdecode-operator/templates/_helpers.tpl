@@ -71,6 +71,7 @@ app.kubernetes.io/part-of: specdecode-operator
     "--no-hub" "hub.enabled"
     "--models-directory" "models.claimName"
     "--log-format" "logFormat"
+    "--shards" "shards"
 }}
 {{- range .Values.extraArgs }}
 {{- if hasPrefix "--listen-port" . }}
@@ -80,6 +81,9 @@ app.kubernetes.io/part-of: specdecode-operator
 {{- if $value }}
 {{- fail (printf "extraArgs has %s, which the value %s sets; an option would win over it unseen" . $value) }}
 {{- end }}
+{{- end }}
+{{- if and (gt (int .Values.shards) 1) (lt (int .Values.replicas) 2) }}
+{{- fail (printf "shards is %d and replicas is %d: one replica looks after everything; set replicas to %d, or shards to 1" (int .Values.shards) (int .Values.replicas) (int .Values.shards)) }}
 {{- end }}
 {{- range $label, $_ := .Values.podLabels }}
 {{- if hasPrefix "app.kubernetes.io/" $label }}

@@ -85,9 +85,9 @@ def _now() -> tuple[Panel, ...]:
         ),
         stat(
             "Leaders",
-            "sum(specdecode_leader)",
+            "max(sum by (namespace, job, shard) (specdecode_leader))",
             steps=((None, _ILL), (1.0, _WELL)),
-            description="Operators that work: one per installation.",
+            description="Operators that work: one per installation, or per shard of it.",
         ),
         stat("Engine pods up", f"sum(up{{{_ENGINES}}}) / count(up{{{_ENGINES}}})", unit="percentunit"),
     )
@@ -243,7 +243,7 @@ def _operator() -> tuple[Panel, ...]:
         ),
         lines(
             "Resources looked after",
-            Query("max(specdecode_resources)", "resources"),
+            Query("sum(specdecode_resources)", "resources"),
             width=8,
             height=6,
             defaults={"min": 0, "decimals": 0},

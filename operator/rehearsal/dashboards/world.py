@@ -238,7 +238,7 @@ class World:
 
     async def play(self, minutes: float) -> None:
         """From the first apply on."""
-        self.metrics.leader.set(1)
+        self.metrics.leader.labels("0").set(1)
         for script in self._scripts.values():
             self.cluster.put(script.body)
             for number in range(max(chapter.workers for chapter in script.chapters)):

@@ -30,6 +30,9 @@ def run(
     leader_election: Annotated[
         bool | None, typer.Option("--leader-election/--no-leader-election", help="Agree with replicas by a Lease.")
     ] = None,
+    shards: Annotated[
+        int | None, typer.Option(help="Parts of the resources; as many replicas work at once. The same for all.")
+    ] = None,
     lease_namespace: Annotated[str | None, typer.Option(help="Namespace of the Lease. Omitted: the pod's own.")] = None,
     pod_monitor: Annotated[bool | None, typer.Option(help="Also apply a PodMonitor per deployment.")] = None,
     hub: Annotated[
@@ -53,6 +56,7 @@ def run(
         "listen_port": listen_port,
         "log_format": log_format,
         "leader_election": leader_election,
+        "shards": shards,
         "lease_namespace": lease_namespace,
         "pod_monitor": pod_monitor,
         "hub": hub,

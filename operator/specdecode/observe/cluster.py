@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from specdecode.api.resource import Metadata
 from specdecode.api.vocabulary import (
     ANNOTATION_INTENT_HASH,
     ANNOTATION_MODE,
@@ -16,6 +17,8 @@ from specdecode.api.vocabulary import (
     ANNOTATION_ROLLED_BACK_FOR,
     ANNOTATION_ROLLED_BACK_FROM,
     ANNOTATION_SPEC_HASH,
+    GROUP,
+    KIND,
     LABEL_MODE,
     Mode,
 )
@@ -48,6 +51,31 @@ def is_controlled_by(metadata: Body, uid: str) -> bool:
     """Whether the controller of the object with that metadata is the one with that uid."""
     references = metadata.get("ownerReferences") or ()
     return bool(uid) and any(owner.get("controller") and owner.get("uid") == uid for owner in references)
+
+
+def is_left_behind(metadata: Body, owner: Metadata) -> bool:
+    """Whether the object with that metadata belongs to a deleted resource of the name of `owner`.
+
+    Two resources of one name cannot exist: a controller of our kind and that name with another uid is gone.
+    """
+    return any(
+        reference.get("controller")
+        and reference["kind"] == KIND
+        and reference["apiVersion"].partition("/")[0] == GROUP
+        and reference["name"] == owner.name
+        and reference["uid"] != owner.uid
+        for reference in metadata.get("ownerReferences") or ()
+    )
+
+
+def pods_of(deployment: Body | None, pods: Iterable[PodFact]) -> tuple[PodFact, ...]:
+    """The pods without those that are older than their Deployment: they were made by one of the same name before it,
+    and the garbage collector has not come to them yet.
+    """
+    made_at = None if deployment is None else deployment["metadata"].get("creationTimestamp")
+    if made_at is None:
+        return tuple(pods)
+    return tuple(pod for pod in pods if pod.created_at >= datetime.fromisoformat(made_at))
 
 
 def child_of(deployment: Body, owner_uid: str) -> Child:

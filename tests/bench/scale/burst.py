@@ -33,6 +33,8 @@ class Latencies:
     from_sending: tuple[float, ...] = field(repr=False)
     from_acceptance: tuple[float, ...] = field(repr=False)
     """From the API server's answer to the edit; 0 where the status was faster."""
+    accepting: tuple[float, ...] = field(repr=False)
+    """From sending to that answer: what the API server and the machine take for themselves."""
 
     @property
     def missed(self) -> int:
@@ -78,6 +80,7 @@ class Burst:
             len(self._edits),
             tuple(sorted(edit.answered - edit.sent for edit in done)),
             tuple(sorted(max(0.0, edit.answered - edit.accepted) for edit in done)),
+            tuple(sorted(edit.accepted - edit.sent for edit in self._edits.values() if edit.accepted)),
         )
 
     async def _write(self, todo: Iterator[Member]) -> None:

@@ -30,6 +30,12 @@ def _latency(found: Latencies | None) -> str:
     return " ".join(parts) + (f", {found.missed} of {found.edits} missed" if found.missed else "")
 
 
+def _accepting(found: Latencies | None) -> str:
+    if found is None or not found.accepting:
+        return _NONE
+    return f"{1000 * quantile(found.accepting, 0.5):.0f} / {1000 * quantile(found.accepting, 0.99):.0f} ms"
+
+
 def _of_steady(name: str, unit: Callable[[float], str]) -> Callable[[Figures], str]:
     return lambda figures: _NONE if figures.steady is None else unit(getattr(figures.steady, name))
 
@@ -64,8 +70,10 @@ _ROWS: tuple[tuple[str, Callable[[Figures], str]], ...] = (
     ("CPU, of one core", _of_steady("cpu_share", lambda share: f"{100 * share:.1f} %")),
     ("CPU per tick", lambda found: _per_tick(found, lambda used: f"{1000 * used:.0f} ms", "cpu_seconds_per_tick")),
     ("PromQL requests per tick", lambda found: _per_tick(found, lambda asked: f"{asked:.1f}", "queries_per_tick")),
-    ("spec edit to status, 8 writers, p50 / p99", lambda found: _latency(found.queued)),
-    ("spec edit to status, all at once, p50 / p99", lambda found: _latency(found.together)),
+    ("edit taken to status (edit sent to status), 8 writers, p50 / p99", lambda found: _latency(found.queued)),
+    ("edit taken to status (edit sent to status), all at once, p50 / p99", lambda found: _latency(found.together)),
+    ("until the API server had taken an edit, 8 writers, p50 / p99", lambda found: _accepting(found.queued)),
+    ("until the API server had taken an edit, all at once, p50 / p99", lambda found: _accepting(found.together)),
     ("one scrape of /metrics", _scrape),
     ("note", lambda found: found.note or _NONE),
 )
