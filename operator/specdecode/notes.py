@@ -28,7 +28,7 @@ class Note:
 REPEATED_AFTER = timedelta(hours=1)
 """For findings."""
 UNTOLD_FOR = timedelta(minutes=10)
-"""How long after a decision somebody may still have to carry it out; Kubernetes keeps an Event for an hour."""
+"""How long after a decision it may still have to be told; Kubernetes keeps an Event for an hour."""
 
 
 def _flipped(old: SpecDecodeDeploymentStatus, new: SpecDecodeDeploymentStatus, kind: ConditionType) -> Condition | None:
@@ -101,8 +101,8 @@ def transitions(old: SpecDecodeDeploymentStatus, new: SpecDecodeDeploymentStatus
 
 
 def untold(old: SpecDecodeDeploymentStatus, now: datetime) -> SpecDecodeDeploymentStatus:
-    """The status without what was decided a short time ago, so that it is told by whoever carries it out: the process
-    that decided may have died before. An Event that is there already is not posted twice.
+    """The status without what was decided a short time ago, so that it is told: the process that decided may have died
+    before. An Event that is there already is not posted twice.
     """
     is_recent = bool(old.history) and now - old.history[0].at < UNTOLD_FOR
     return old.model_copy(update={"history": old.history[1:]}) if is_recent else old

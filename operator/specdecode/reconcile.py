@@ -83,6 +83,8 @@ class Memory:
     """What the API server said when it refused the control arm of this generation. It is not asked again."""
     told: dict[str, datetime] = field(default_factory=dict)
     """When a finding was last told by an Event."""
+    has_told: bool = False
+    """Whether the latest decision was surely told: a predecessor may have died between writing and telling."""
     shown: tuple[str, Prepared | None] = ("", None)
     """Resource version and plan that the metrics show."""
     may_rest: bool = False
@@ -196,6 +198,8 @@ class Reconciler:
         memory.may_rest = not has_unused and memory.failure is None and may_rest(memory.prepared, outcome, now)
         if not outcome.is_quiet or has_unused:
             await self._visit_live(key, entry, now)
+        elif not memory.has_told:
+            await self._tell(look, outcome, outcome.old)
 
     def _judge(self, look: Look) -> Outcome:
         """The outcome of a look; whoever wants to step down is held against all the others first."""
@@ -307,9 +311,10 @@ class Reconciler:
         before, version = outcome.old, look.body["metadata"]["resourceVersion"]
         if outcome.status != outcome.old:
             version = await self._write_status(outcome, version)
+            memory = self.memory(look.key)
+            memory.has_told = memory.has_told and outcome.status.history == outcome.old.history
             self._count(look.key, outcome)
         if outcome.apply is not None:
-            before = untold(before, look.now)
             outcome = await self._apply(look, outcome, version)
             logger.info("applied mode %s", outcome.status.mode, extra=subject)
         if outcome.remove is not None:
@@ -321,11 +326,16 @@ class Reconciler:
         await self._tell(look, outcome, before)
 
     async def _tell(self, look: Look, outcome: Outcome, before: SpecDecodeDeploymentStatus) -> None:
-        told = self.memory(look.key).told
+        """Events of what is new since `before`, and of the latest decision until it was told once by this process."""
+        memory = self.memory(look.key)
+        told = memory.told
+        if not memory.has_told:
+            before = untold(before, look.now)
         for note in worth_telling(transitions(before, outcome.status, look.now), told):
             logger.info("%s: %s", note.reason, note.message, extra={"object": "/".join(look.key)})
             await self._kube.create_event(event_body(outcome.metadata, note))
             told[note.reason] = note.at
+        memory.has_told = True
 
     async def _apply(self, look: Look, outcome: Outcome, version: str) -> Outcome:
         """Apply; when the API server refuses, say so in status. The decision itself stands."""
