@@ -80,7 +80,7 @@ async def of_end_states(bench: Bench, operator: type[Reconciler]) -> list[str]:
 async def of_strangers(bench: Bench, operator: type[Reconciler]) -> list[str]:
     """A Service of the right name that somebody else made, before and after."""
     subject = bench.subject(operator)
-    theirs: dict[str, Any] = {"selector": {"app": "theirs"}, "ports": [{"port": 80, "protocol": "TCP"}]}
+    theirs: dict[str, Any] = {"selector": {"app": "theirs"}, "ports": [{"name": "web", "port": 80}]}
     metadata = {"namespace": NAMESPACE, "name": subject.name}
     await bench.admin.apply({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": theirs})
     before = {"Service": await bench.admin.find("Service", NAMESPACE, subject.name)}
