@@ -45,25 +45,25 @@ def applied(**overrides: Any) -> Step:
 
 def annotated(value: str | None) -> Step:
     change = {"metadata": {"annotations": {"specdecode.io/force-mode": value}}}
-    return lambda world, name: world.admin.patch(KIND, HOME, name, change)
+    return lambda world, name: world.admin.patch(KIND, world.namespace, name, change)
 
 
 def scaled(replicas: int) -> Step:
     change = {"spec": {"replicas": replicas}}
-    return lambda world, name: world.admin.patch(KIND, HOME, name, change, subresource="scale")
+    return lambda world, name: world.admin.patch(KIND, world.namespace, name, change, subresource="scale")
 
 
 def edited(change: Any) -> Step:
-    return lambda world, name: world.admin.patch("Deployment", HOME, name, change)
+    return lambda world, name: world.admin.patch("Deployment", world.namespace, name, change)
 
 
 def without(kind: str, suffix: str = "") -> Step:
-    return lambda world, name: world.admin.delete(kind, HOME, name + suffix)
+    return lambda world, name: world.admin.delete(kind, world.namespace, name + suffix)
 
 
 def deleted(policy: str = "Background") -> Step:
     async def step(world: World, name: str) -> None:
-        await world.admin.delete(KIND, HOME, name, policy=policy)
+        await world.admin.delete(KIND, world.namespace, name, policy=policy)
 
         async def is_gone() -> bool:
             return await world.resource(name) is None
@@ -146,10 +146,10 @@ async def slept(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory, f
 
         process.sleep()
         asleep_at = time.monotonic()
-        await asyncio.gather(*(_happens(made, name, case.unseen) for name, case in CASES.items()))
-        await _happens(made, ORPHANED, (deleted("Orphan"), SAME))
+        await asyncio.gather(*(happens(made, name, case.unseen) for name, case in CASES.items()))
+        await happens(made, ORPHANED, (deleted("Orphan"), SAME))
         await made.crash(CRASHED, "QuantizedDraft")
-        await _happens(made, CRASHED, (deleted(), SAME))
+        await happens(made, CRASHED, (deleted(), SAME))
         await asyncio.sleep(max(0.0, ASLEEP_SECONDS[faults.is_full] - (time.monotonic() - asleep_at)))
         asleep_seconds = time.monotonic() - asleep_at
         count = len(made.audit.writes)
@@ -176,7 +176,7 @@ async def slept(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory, f
         yield Slept(made, before, writes, history)
 
 
-async def _happens(world: World, name: str, steps: tuple[Step, ...]) -> None:
+async def happens(world: World, name: str, steps: tuple[Step, ...]) -> None:
     for step in steps:
         await step(world, name)
 
