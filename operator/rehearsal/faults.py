@@ -14,7 +14,9 @@ from typing import Any, Final, Literal, Self, get_args
 import aiohttp
 from aiohttp import web
 
-Mode = Literal["pass", "refuse", "hang", "unavailable", "empty", "nan", "partial", "html"]
+Mode = Literal[
+    "pass", "refuse", "hang", "unavailable", "empty", "nan", "infinite", "twice", "partial", "truncated", "html"
+]
 """
     pass         the real answer
     refuse       the TCP connection is reset
@@ -22,6 +24,9 @@ Mode = Literal["pass", "refuse", "hang", "unavailable", "empty", "nan", "partial
     unavailable  503
     empty        success without a series
     nan          the real answer with "NaN" as every value
+    infinite     the real answer with "+Inf" as every value
+    twice        the real answer with every series there a second time
+    truncated    the first half of the real answer
     partial      the real answer with `warnings`, as from a federation that lost a part
     html         200 with a login page, as from an ingress in front of Prometheus
 """
@@ -117,19 +122,25 @@ class FaultProxy:
             case "empty":
                 answer["data"] = {"resultType": _RESULT_TYPES[endpoint], "result": []}
             case "nan":
-                answer["data"]["result"] = [_without_values(series) for series in answer["data"]["result"]]
+                answer["data"]["result"] = [_with_values("NaN", series) for series in answer["data"]["result"]]
+            case "infinite":
+                answer["data"]["result"] = [_with_values("+Inf", series) for series in answer["data"]["result"]]
+            case "twice":
+                answer["data"]["result"] *= 2
+            case "truncated":
+                return content[: len(content) // 2]
             case "partial":
                 answer["warnings"] = ["a part of the data could not be fetched"]
         return json.dumps(answer).encode()
 
 
-def _without_values(series: Any) -> Any:
-    """A series of a vector or matrix with "NaN" for every value; anything else as it is."""
+def _with_values(value: str, series: Any) -> Any:
+    """A series of a vector or matrix with one word for every value; anything else as it is."""
     match series:
         case {"value": [at, _]}:
-            return {**series, "value": [at, "NaN"]}
+            return {**series, "value": [at, value]}
         case {"values": values}:
-            return {**series, "values": [[at, "NaN"] for at, _ in values]}
+            return {**series, "values": [[at, value] for at, _ in values]}
         case _:
             return series
 

@@ -1,15 +1,17 @@
 """Which mode is asked for: pause, force, latch, retry, re-arm."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from builders import NOW, child, plan, resource, situation, status
+from builders import NOW, child, measurement, plan, resource, situation, status
 
 from specdecode.api.status import HistoryEntry, RollbackStatus, SpecDecodeDeploymentStatus
 from specdecode.api.vocabulary import Mode
 from specdecode.decide.decision import Reason, Step
-from specdecode.decide.latch import asked_mode, attempts
+from specdecode.decide.facts import Availability
+from specdecode.decide.latch import RETRY_WAITS, asked_mode, attempts
 from specdecode.decide.situation import Situation
 
 HASH = resource().spec_hash
@@ -236,6 +238,28 @@ def test_asked_mode(at: Situation, mode: Mode, reason: Reason, step: Step) -> No
     asked = asked_mode(at)
     assert (asked.mode, asked.reason, asked.step) == (mode, reason, step)
     assert asked.is_judged is (reason in {Reason.AS_REQUESTED, Reason.NOT_REQUESTED, Reason.ROLLED_BACK})
+
+
+@pytest.mark.parametrize(
+    ("availability", "is_retried"),
+    [
+        pytest.param(Availability.MEASURED, True, id="measured"),
+        pytest.param(Availability.NO_TRAFFIC, True, id="scraped, and nobody asks it anything"),
+        pytest.param(Availability.NO_DATA, False, id="no fresh series"),
+        pytest.param(Availability.UNREACHABLE, False, id="no answer from Prometheus"),
+    ],
+)
+def test_a_retry_that_is_due_waits_until_somebody_can_see_what_comes_of_it(
+    availability: Availability,
+    is_retried: bool,  # noqa: FBT001 - a column
+) -> None:
+    blind = replace(measurement(), availability=availability)
+    due = latched(at=NOW - timedelta(hours=1))
+    asked = asked_mode(situation(spec=retrying(), status=due, measurement=blind))
+    assert (asked.reason is Reason.RETRIED) == is_retried
+    assert (RETRY_WAITS in asked.message) == (not is_retried)
+    by_hand = situation(annotations={"specdecode.io/retry": "1"}, status=due, measurement=blind)
+    assert asked_mode(by_hand).reason is Reason.RETRIED, "a person may see more"
 
 
 @pytest.mark.parametrize(

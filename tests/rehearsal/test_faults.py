@@ -1,10 +1,11 @@
 """The fault proxy: each mode does to a client what it says, and the real answer comes back afterwards."""
 
 import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import pytest
@@ -132,6 +133,18 @@ async def test_answers_that_are_no_json(
             {"resultType": "matrix", "result": [{"metric": {"pod": "a"}, "values": [[1, "NaN"], [2, "NaN"]]}]},
             id="nan: every value of a range",
         ),
+        pytest.param(
+            "infinite",
+            "query",
+            {"resultType": "vector", "result": [{"metric": {"pod": "a"}, "value": [1700000000, "+Inf"]}]},
+            id="infinite: the real series and time, and more than any number",
+        ),
+        pytest.param(
+            "twice",
+            "query",
+            {"resultType": "vector", "result": 2 * _VECTOR["data"]["result"]},
+            id="twice: every series, and again",
+        ),
         pytest.param("partial", "query", _VECTOR["data"], id="partial: the real data"),
     ],
 )
@@ -147,8 +160,17 @@ async def test_defective_answers(
     assert bool(answer.get("warnings")) == (mode == "partial")
 
 
+async def test_half_an_answer_is_no_json(proxy: FaultProxy, client: httpx.AsyncClient) -> None:
+    proxy.mode = "truncated"
+
+    answer = await client.get("/api/v1/query?query=up")
+
+    with pytest.raises(json.JSONDecodeError):
+        answer.json()
+
+
 async def test_the_real_answer_is_back_after_every_fault(proxy: FaultProxy, client: httpx.AsyncClient) -> None:
-    faults: tuple[Mode, ...] = ("refuse", "hang", "unavailable", "empty", "nan", "partial", "html")
+    faults: tuple[Mode, ...] = tuple(mode for mode in get_args(Mode) if mode != "pass")
     for mode in faults:
         proxy.mode = mode
         with suppress(httpx.HTTPError):

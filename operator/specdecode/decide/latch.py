@@ -1,5 +1,5 @@
-"""Which mode is asked for, before anything is measured: pause, force, latch, retry, re-arm. It reads annotations,
-status and the second record on the owned Deployment, and no metrics.
+"""Which mode is asked for, before anything is judged: pause, force, latch, retry, re-arm. It reads annotations, status
+and the second record on the owned Deployment, and of the measurement only whether there is one.
 """
 
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from specdecode.api.status import RollbackStatus, rfc3339
 from specdecode.api.values import seconds_of
 from specdecode.api.vocabulary import ANNOTATION_FORCE_MODE, ANNOTATION_PAUSED, ANNOTATION_RETRY, Mode
 from specdecode.decide.decision import Finding, Reason, Step
+from specdecode.decide.facts import Availability
 from specdecode.decide.qualify import first_mode, is_qualifying, progress
 from specdecode.decide.situation import Situation
 from specdecode.decide.wording import quoted
@@ -22,6 +23,7 @@ RETRIED_ACTION = "Retried"
 """Of one that was another try."""
 CONFIRMED_ACTION = "Confirmed"
 """Of one that says that the other try pays."""
+RETRY_WAITS = "its retry is due and waits until the engine is measured"
 _END_OF_CALENDAR = datetime.max.replace(tzinfo=UTC)
 
 
@@ -129,10 +131,21 @@ def next_retry(latch: RollbackStatus, retry: RetrySpec | None) -> datetime | Non
     return latch.at + timedelta(seconds=wait_seconds) if is_ever else None
 
 
+def _is_blind(situation: Situation) -> bool:
+    """Whether nobody could tell what would come of a change."""
+    return situation.measurement.availability in (Availability.UNREACHABLE, Availability.NO_DATA)
+
+
+def _is_retry_due(situation: Situation) -> bool:
+    latch = _latch(situation)
+    moment = None if latch is None else next_retry(latch, situation.guard.retry)
+    return moment is not None and situation.now >= moment
+
+
 def _retried_by_time(situation: Situation) -> Asked | None:
+    """What a person asks for is done at once; what the operator does by itself waits until it can see."""
     latch, retry = _latch(situation), situation.guard.retry
-    moment = None if latch is None else next_retry(latch, retry)
-    if latch is None or retry is None or moment is None or situation.now < moment:
+    if latch is None or retry is None or not _is_retry_due(situation) or _is_blind(situation):
         return None
     mode = first_mode(situation)
     message = (
@@ -158,7 +171,8 @@ def _standing(situation: Situation) -> Asked:
     latch, mode = _latch(situation), situation.plan.requested_mode
     value = _retry_value(situation)
     if latch is not None:
-        return Asked(latch.to, Reason.ROLLED_BACK, latch.message, latch, acknowledged_retry=value, is_judged=True)
+        message = f"{latch.message}; {RETRY_WAITS}" if _is_retry_due(situation) else latch.message
+        return Asked(latch.to, Reason.ROLLED_BACK, message, latch, acknowledged_retry=value, is_judged=True)
     if is_qualifying(situation):
         mode = Mode.DRAFT
         reason, message = Reason.QUALIFYING, f"guard.qualify: {mode} runs first, {progress(situation)}"

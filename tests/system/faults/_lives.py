@@ -33,6 +33,8 @@ STEP = timedelta(seconds=2)
 finding."""
 LIMIT_SECONDS = 10.0
 """In which a successor must have put everything right."""
+_ENDLESS_SECONDS = 60.0
+"""Of a life that has no limit of its own."""
 KEPT = (KIND, "Deployment", "Service", "ConfigMap")
 _OF_THE_MOMENT = ("managedFields", "creationTimestamp")
 _PAUSE_SECONDS = 0.02
@@ -144,13 +146,15 @@ class Subject:
         await self.admin.apply(with_overrides(written, self.spec))
 
     async def live(self, act: Act, kube: MortalKube) -> float:
-        """One life, until nothing is left to do; answers how long that took. Raises KilledError when it is killed."""
+        """One life, until nothing is left to do; answers how long that took. Raises KilledError when it is killed, and
+        AssertionError when there is no end of it.
+        """
         began = time.monotonic()
         store = Store()
         reconciler = self._begin(store, kube)
         quiet = 0
         while quiet < _QUIET_VISITS:
-            assert time.monotonic() - began < LIMIT_SECONDS, f"{self.name}: not at rest; {kube.writes[-6:]}"
+            assert time.monotonic() - began < _ENDLESS_SECONDS, f"{self.name}: not at rest; {kube.writes[-6:]}"
             resource = await self._list(store)
             count = len(kube.writes)
             await self._visit(reconciler, act, resource)
@@ -294,7 +298,7 @@ async def _emptied(subject: Subject, *, is_gone: bool) -> float:
         await subject.delete()
     began = time.monotonic()
     while not await subject.is_empty():
-        assert time.monotonic() - began < LIMIT_SECONDS, f"left over: {list(await subject.state())}"
+        assert time.monotonic() - began < _ENDLESS_SECONDS, f"left over: {list(await subject.state())}"
         await asyncio.sleep(0.1)
     return time.monotonic() - began
 

@@ -30,7 +30,7 @@ from specdecode.kube import Kube, connect
 NAMESPACE = "crash"
 NAME = "subject"
 """Under which runs are compared."""
-SIDE_BY_SIDE = 8
+SIDE_BY_SIDE = 6
 FULL_ROUNDS = 10
 """Of every workload, write and variant: more than a thousand deaths."""
 

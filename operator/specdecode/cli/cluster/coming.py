@@ -8,7 +8,7 @@ from specdecode.api.status import Condition, ConditionStatus, ConditionType, Hel
 from specdecode.api.vocabulary import Action, Mode
 from specdecode.cli.cluster.subject import Subject
 from specdecode.cli.cluster.words import ahead
-from specdecode.decide.latch import next_retry
+from specdecode.decide.latch import RETRY_WAITS, next_retry
 from specdecode.decide.settled import settled_since
 
 _IDLE = "NoTraffic"
@@ -100,6 +100,10 @@ def _by_itself(subject: Subject, latch: RollbackStatus) -> Coming:
     if moment is None:
         used = f"guard.retry.maxAttempts {retry.max_attempts} is used up"
         return Coming(f"{latch.to} stays: {used}, so only a new spec or a retry by hand changes it")
+    if moment <= subject.now:
+        return Coming(
+            f"{RETRY_WAITS}: {subject.requested_mode}, by guard.retry {latch.attempts} of {retry.max_attempts}"
+        )
     return Coming(
         f"{subject.requested_mode} is tried again by guard.retry {latch.attempts} of {retry.max_attempts}", moment
     )
