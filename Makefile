@@ -50,7 +50,7 @@ test: $(READY)  ## Everything: the fast part with coverage, then the system test
 	$(BIN)/coverage report --include='$(PURE)' --fail-under=100
 	$(BIN)/coverage report --fail-under=90
 	$(BIN)/pytest -q -n auto tests/security tests/fuzz
-	$(BIN)/pytest -q -n $(PLANES) --dist loadfile -m system
+	$(BIN)/pytest -q -n $(PLANES) --dist loadfile --no-loadscope-reorder -m system
 
 bench: $(READY)  ## How good plan, prediction and guard are, and what a fleet costs, beside what others do (10 minutes; FULL=1: all days, faults and sizes, an hour)
 	@PYTHONPATH=tests $(BIN)/python -m bench $(if $(filter 1,$(FULL)),--full)

@@ -15,6 +15,17 @@ from rehearsal.control_plane import ControlPlane
 
 _OUTCOME = pytest.StashKey[Binaries | BinariesError]()
 _HERE = Path(__file__).parent
+_LONGEST = (
+    "test_stories.py",
+    "test_prometheus_trouble.py",
+    "test_calibration.py",
+    "test_crash_at_every_write.py",
+    "test_uninstall.py",
+    "test_sharding.py",
+    "test_stale_view.py",
+    "test_api_outage.py",
+)
+"""Begun first, so that of two workers none is left alone with one at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -23,6 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.is_relative_to(_HERE):
             item.add_marker("system")
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+    items.sort(key=lambda item: _LONGEST.index(item.path.name) if item.path.name in _LONGEST else len(_LONGEST))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
