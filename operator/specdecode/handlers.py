@@ -5,7 +5,8 @@ nothing can block a deletion. An exception in such a hook is logged and dropped;
 enqueue a key.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from itertools import chain, repeat
 from typing import Any, Protocol, cast
 
 import kopf
@@ -84,12 +85,26 @@ class _NoDiffs(kopf.DiffBaseStorage):
         """Nothing."""
 
 
+class Pauses:
+    """Seconds between the attempts of a request that fails: growing, and without end.
+
+    Kopf's own end after a minute, and then the process does. A restart mends no API server, and forgets.
+    """
+
+    LONGEST = 10.0
+    """How late it may be noticed that the API server is back."""
+
+    def __iter__(self) -> Iterator[float]:
+        return chain((1.0, 1.0, 2.0, 3.0, 5.0, 8.0), repeat(self.LONGEST))
+
+
 def watch_settings() -> kopf.OperatorSettings:
     """Settings under which kopf watches and does nothing else."""
     settings = kopf.OperatorSettings()
     settings.scanning.disabled = True
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
+    settings.networking.error_backoffs = Pauses()
     # A watch that went silent is closed and opened again (nolar/kopf#585, #810, #955).
     settings.watching.inactivity_timeout = 70
     # While a worker is idle it holds the object that it saw last; with thousands of objects that is all of the memory.

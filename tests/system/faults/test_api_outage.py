@@ -33,12 +33,14 @@ OUTAGES: dict[str, Action] = {
 }
 OUTAGE_SECONDS = {False: 8.0, True: 240.0}
 CAUGHT_UP_WITHIN = 45.0
-"""The longest pause of a watch between two attempts, 21 s at Kopf's defaults, and what follows."""
+"""A request that hangs is given up after 30 s and tried again after at most 10; the rest is what follows."""
 LINES_PER_SECOND = 10.0
 """In the log, while nothing works: five watches, each with its attempts, and the operator's own words."""
 EDITED = [f"edited-{number}" for number in range(4)]
 CRASHING = "crashing"
-OTHER: dict[str, Any] = {"spec.speculation.numSpeculativeTokens": 3}
+ASLEEP: dict[str, Any] = {"spec.replicas": 0}
+"""Here is no node, and a pod that has none for four minutes is a finding."""
+OTHER: dict[str, Any] = ASLEEP | {"spec.speculation.numSpeculativeTokens": 3}
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -106,7 +108,7 @@ async def suffer(made: World, proxy: FaultProxy, action: Action, seconds: float)
         "operator", {"resync_interval_seconds": "10"}, proxy.kubeconfig(straight, made.directory / "proxied.kubeconfig")
     )
     names = [*EDITED, CRASHING]
-    await asyncio.gather(*(made.apply(name) for name in names))
+    await asyncio.gather(*(made.apply(name, ASLEEP if name in EDITED else {}) for name in names))
     await made.settles(names)
     await made.rests()
     pid, count, logged = process.pid, len(made.audit.writes), lines_of(process)
