@@ -214,3 +214,19 @@ def test_the_end_of_a_resource_is_the_end_of_no_other(uid: str, is_known: bool) 
     ended = body(**{"metadata.resourceVersion": "8", "metadata.uid": uid})
     store.take_resource(ended, is_deleted=True)
     assert (store.known() == [KEY]) is is_known
+
+
+def test_children_of_a_successor_that_were_heard_of_first_are_still_known_when_the_old_resource_goes() -> None:
+    """Each kind has a watch of its own, and they come as they like: a Service that is forgotten here would be applied
+    again and again, without a change and so without an event.
+    """
+    store = Store()
+    store.take_resource(resource(), is_deleted=False)
+    store.put_service(child(), is_deleted=False)
+    store.put_pod(child("llama-70b-abc"), is_deleted=False)
+    store.take_resource(resource(), is_deleted=True)
+    assert store.known() == []
+    store.take_resource(body(**{"metadata.resourceVersion": "11", "metadata.uid": "second"}), is_deleted=False)
+    entry = store.entry(KEY)
+    assert entry is not None
+    assert (list(entry.services), list(entry.pods)) == (["llama-70b"], ["llama-70b-abc"])

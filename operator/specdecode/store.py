@@ -112,6 +112,11 @@ class Entry:
         kept = (self._body, self._deployment, self._control)
         return all(text is None for text in kept) and not (self.services or self.meters or self.pods)
 
+    def leave(self) -> None:
+        """The resource itself is gone."""
+        self.body = None
+        self.resource_version, self.speculates, self.steps = "", False, ()
+
     def take(self, body: Mapping[str, Any]) -> None:
         """The resource as the watch sent it."""
         self.body = without_managed_fields(body)
@@ -213,8 +218,13 @@ class Store:
         return key
 
     def drop_resource(self, key: Key) -> None:
-        """A resource is gone; its children are forgotten as their own events arrive."""
-        self._entries.pop(key, None)
+        """A resource is gone. Its children are forgotten as their own events arrive: by now they may be those of a
+        successor of its name, which another watch has told of already and will not tell of again.
+        """
+        entry = self._entries.get(key)
+        if entry is not None:
+            entry.leave()
+            self._drop_if_empty(key)
 
     def put_deployment(self, body: Mapping[str, Any], *, is_deleted: bool) -> Key | None:
         """An owned Deployment was added, changed or deleted."""
