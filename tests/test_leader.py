@@ -20,7 +20,7 @@ from specdecode.errors import (
     SettingsError,
     UnavailableError,
 )
-from specdecode.leader import Election, Sighting, Terms
+from specdecode.leader import FORBIDDEN_SECONDS, Election, Sighting, Terms
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
 QUICK = Terms(lease_seconds=15.0, renew_seconds=10.0, retry_seconds=0.01)
@@ -220,13 +220,35 @@ async def test_trouble_while_waiting_is_waited_out() -> None:
     await asyncio.wait_for(waiting, 5)
 
 
-async def test_rights_that_are_missing_are_said_and_not_waited_for() -> None:
+async def test_rights_that_are_missing_are_said_at_once_and_not_waited_for_long(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     store, clock = Store(), Clock()
     store.trouble = ForbiddenError("leases is forbidden", status=403)
-    with pytest.raises(
-        SettingsError, match="may not use the Lease ops/specdecode: leases is forbidden; check its RBAC"
-    ):
-        await candidate(store, clock).acquire()
+    words = "may not use the Lease ops/specdecode: leases is forbidden; check its RBAC"
+    acquiring = asyncio.create_task(candidate(store, clock).acquire())
+    await asyncio.sleep(0.1)
+    assert [words in each.message for each in caplog.records] == [True], "said once"
+    assert not acquiring.done()
+    clock.seconds += FORBIDDEN_SECONDS
+    with pytest.raises(SettingsError, match=words):
+        await asyncio.wait_for(acquiring, 5)
+
+
+async def test_an_api_server_that_has_just_started_may_forbid_everything() -> None:
+    """It does until it has read its roles. Somewhat later it has; out of reach in between, it may begin anew."""
+    store, clock = Store(), Clock()
+    forbidden = ForbiddenError("leases is forbidden", status=403)
+    acquiring = asyncio.create_task(candidate(store, clock).acquire())
+    for trouble in (forbidden, UnavailableError("connection refused"), forbidden):
+        store.trouble = trouble
+        await asyncio.sleep(0.1)
+        clock.seconds += FORBIDDEN_SECONDS - 1
+        await asyncio.sleep(0.1)
+    assert not acquiring.done()
+    store.trouble = None
+    await asyncio.wait_for(acquiring, 5)
+    assert store.writers == ["a"]
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,12 @@ class Terms:
     """Between two attempts."""
 
 
+FORBIDDEN_SECONDS = 30.0
+"""Rights that are missing for so long are not there. An API server that has just started forbids everything until it
+has read its roles.
+"""
+
+
 class Sighting:
     """What is known of a Lease that others write: who holds it, and since when it has not changed."""
 
@@ -115,6 +121,8 @@ class Election:
         self._lease: Body | None = None
         """As last written by us; None: not held."""
         self._renewed_at = 0.0
+        self._forbidden_since: float | None = None
+        """None: the last answer was another one."""
         self.wanted_by = ""
         """Who has asked for it while it was held."""
 
@@ -175,10 +183,16 @@ class Election:
     async def _attempt(self) -> tuple[int, str]:
         """Try once to take it; answers with what there is to log if that did not work."""
         lease = f"the Lease {self._namespace}/{self._name}"
+        since, self._forbidden_since = self._forbidden_since, None
         try:
             return logging.INFO, f"standing by: {await self._try_to_take()} holds {lease}"
         except ForbiddenError as error:
-            raise SettingsError(f"the operator may not use {lease}: {error}; check its RBAC") from error
+            now = self._clock()
+            self._forbidden_since = now if since is None else since
+            news = f"the operator may not use {lease}: {error}; check its RBAC"
+            if now - self._forbidden_since >= FORBIDDEN_SECONDS:
+                raise SettingsError(news) from error
+            return logging.WARNING, f"{news}; trying again, for the API server may have just started"
         except RefusedError as error:
             raise SettingsError(f"{lease} is refused: {error}; set another lease_name") from error
         except (ClusterError, TimeoutError) as error:

@@ -308,6 +308,18 @@ async def test_nan_changes_nothing_that_is_remembered(not_a_number: tuple[str, .
     assert (after.slow.drafts, after.slow.acceptance_length) == (3000.0, 4.75)
 
 
+async def test_a_scrape_in_the_future_changes_nothing_that_is_remembered() -> None:
+    run = Run(Prometheus((Engine(),)))
+    await run.ticks()
+    run.prometheus.engines = (Engine(clock_ahead=60.0),)
+    blind = (await run.tick(before=-15))[KEY]
+    assert (blind.availability, blind.slow) == (Availability.NO_DATA, None)
+    run.prometheus.engines = (Engine(),)
+    after = (await run.tick(before=-30))[KEY]
+    assert after.slow is not None
+    assert (after.slow.drafts, after.batches[-1].seconds) == (3000.0, 30.0), "the next tick spans it"
+
+
 async def test_deployments_modes_and_arms_are_kept_apart() -> None:
     off = Subject(("serving", "plain"), Mode.OFF, NAMES, 300.0)
 

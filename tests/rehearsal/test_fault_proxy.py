@@ -235,6 +235,18 @@ async def test_a_running_watch_is_told_that_its_version_is_gone_and_a_new_one_to
     assert await ask(client, proxy) == 200
 
 
+async def test_a_watch_may_be_told_another_error(
+    upstream: Upstream, proxy: FaultProxy, client: aiohttp.ClientSession
+) -> None:
+    async with client.get(f"{proxy.url}/a?watch=true") as watch:
+        upstream.news.put_nowait("one")
+        assert await watch.content.readline() == b"one\n"
+        proxy.add(Gone(500))
+        assert json.loads(await watch.content.readline())["object"]["code"] == 500
+    async with client.get(f"{proxy.url}/a?watch=true") as watch:
+        assert json.loads(await watch.content.readline())["object"]["code"] == 500
+
+
 async def test_a_kubeconfig_leads_through_it_with_the_same_token(proxy: FaultProxy, tmp_path: Path) -> None:
     original = {
         "clusters": [{"name": "c", "cluster": {"server": "https://elsewhere", "certificate-authority-data": "eA=="}}],

@@ -13,7 +13,7 @@ from contextlib import suppress
 from inspect import isawaitable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
 from aiohttp import web
@@ -81,7 +81,7 @@ class FaultProxy:
         self._target = URL(target_url)
         self._chance = random.Random(seed)
         self._tls = ssl.create_default_context(cafile=ca) if ca is not None else None
-        self._interrupts: dict[asyncio.Event, Request] = {}
+        self._interrupts: dict[asyncio.Future[int], Request] = {}
         self._over = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -118,8 +118,8 @@ class FaultProxy:
         self.rules.append(rule)
         if isinstance(action, Gone):
             for interrupt, request in self._interrupts.items():
-                if rule.meets(request, self._chance):
-                    interrupt.set()
+                if rule.meets(request, self._chance) and not interrupt.done():
+                    interrupt.set_result(action.status)
         return rule
 
     def remove(self, rule: Rule) -> None:
@@ -160,8 +160,8 @@ class FaultProxy:
                     raise _CutError
                 case Answer() as answer:
                     return _answer(answer)
-                case Gone():
-                    return web.Response(body=_gone(), content_type="application/json")
+                case Gone(status):
+                    return web.Response(body=_gone(status), content_type="application/json")
         return None
 
     async def _pass(self, incoming: web.BaseRequest, request: Request, met: list[Rule]) -> web.StreamResponse:
@@ -201,7 +201,7 @@ class FaultProxy:
         answer = web.StreamResponse(status=upstream.status, headers=_passed(upstream.headers))
         answer.enable_chunked_encoding()
         await answer.prepare(incoming)
-        interrupt = asyncio.Event()
+        interrupt: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._interrupts[interrupt] = request
         try:
             await self._pump(answer, request, upstream, interrupt)
@@ -212,27 +212,28 @@ class FaultProxy:
         return answer
 
     async def _pump(
-        self, answer: web.StreamResponse, request: Request, upstream: aiohttp.ClientResponse, interrupt: asyncio.Event
+        self,
+        answer: web.StreamResponse,
+        request: Request,
+        upstream: aiohttp.ClientResponse,
+        interrupt: asyncio.Future[int],
     ) -> None:
         """Whole lines only, so that a word of ours never stands within one of theirs."""
-        interrupted = asyncio.ensure_future(interrupt.wait())
-        try:
-            while True:
-                reading = asyncio.ensure_future(upstream.content.readany())
-                await asyncio.wait({reading, interrupted}, return_when=asyncio.FIRST_COMPLETED)
-                if interrupt.is_set():
-                    reading.cancel()
-                    await answer.write(_gone())
-                    return
-                chunk = reading.result()
-                if not chunk:
-                    return
-                if not chunk.endswith(b"\n"):
-                    chunk += await _line(upstream.content)
-                await self._thaw(request)
-                await answer.write(chunk)
-        finally:
-            interrupted.cancel()
+        while True:
+            reading = asyncio.ensure_future(upstream.content.readany())
+            both: set[asyncio.Future[Any]] = {reading, interrupt}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if interrupt.done():
+                reading.cancel()
+                await answer.write(_gone(interrupt.result()))
+                return
+            chunk = reading.result()
+            if not chunk:
+                return
+            if not chunk.endswith(b"\n"):
+                chunk += await _line(upstream.content)
+            await self._thaw(request)
+            await answer.write(chunk)
 
     async def _thaw(self, request: Request) -> None:
         """Wait for every rule that keeps this watch back."""
@@ -272,8 +273,8 @@ def _answer(answer: Answer) -> web.Response:
     return web.Response(status=answer.status, body=body, content_type="application/json", headers=headers)
 
 
-def _gone() -> bytes:
-    return b'{"type":"ERROR","object":' + status_body(410) + b"}\n"
+def _gone(status: int) -> bytes:
+    return b'{"type":"ERROR","object":' + status_body(status) + b"}\n"
 
 
 def _passed(headers: Mapping[str, str]) -> CIMultiDict[str]:

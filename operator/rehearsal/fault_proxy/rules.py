@@ -77,6 +77,9 @@ class Answer:
 class Gone:
     """Tell a watch, also one that already runs, that its resource version is too old, and end it."""
 
+    status: int = 410
+    """Another one: what an API server says into its watches when it breaks down."""
+
 
 @dataclass(frozen=True)
 class Freeze:

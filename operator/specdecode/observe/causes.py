@@ -38,6 +38,10 @@ class Group:
         """Since the newest scrape; infinite without one."""
         return math.inf if self.newest_at is None else now - self.newest_at
 
+    def is_ahead(self, now: float) -> bool:
+        """Whether it was scraped in the future, by more than clocks may differ."""
+        return self.age_seconds(now) < -MAX_CLOCK_SKEW_SECONDS
+
 
 def _line(label: str, source: str) -> str:
     """What copies a label of the pod in a Prometheus scrape configuration."""
@@ -85,7 +89,7 @@ def _why_not_fresh(group: Group, now: float, limit_seconds: float) -> str | None
     age = group.age_seconds(now)
     if math.isinf(age):
         return "the pods answer scrapes without the metrics of vLLM; is --disable-log-stats set?"
-    if age < -MAX_CLOCK_SKEW_SECONDS:
+    if group.is_ahead(now):
         return f"clock skew: samples lie more than {span(MAX_CLOCK_SKEW_SECONDS)} in the future"
     if age > limit_seconds:
         return f"stale: no sample for more than {span(limit_seconds)}"

@@ -117,10 +117,12 @@ class _Memory:
         return reader
 
     def take(self, tick: _Tick) -> None:
-        """What the pods say now. What cannot be read in full is not read."""
+        """What the pods say now. What cannot be read in full is not read, nor what was scraped in the future: all that
+        comes after it would look old, and then as if it had happened in a moment.
+        """
         for arm, key in self.keys().items():
             group = tick.groups.get(key)
-            if group is not None and not group.not_finite:
+            if group is not None and not group.not_finite and not group.is_ahead(tick.now):
                 reader = self._reader(arm, group.pods)
                 self.followed.take(arm, reader.layout, reader.readings(group.pods), tick.now)
 

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -183,3 +184,18 @@ async def test_what_could_not_be_written_is_written_once(outages: dict[str, Outa
 async def test_the_log_can_still_be_read(outages: dict[str, Outage], kind: str) -> None:
     outage = outages[kind]
     assert outage.lines / outage.seconds < LINES_PER_SECOND
+
+
+@pytest.mark.xfail(strict=True, reason="Kopf ends over a watch that is told any error but 410")
+async def test_an_error_in_a_watch_does_not_end_the_process(plane: ControlPlane, tmp_path: Path) -> None:
+    """No real one says so when it or its storage ends and comes back. A kubelet starts the process again."""
+    home = "watch-error"
+    async with FaultProxy(plane.server, ca=plane.ca_file) as proxy, world(plane, tmp_path, home) as made:
+        straight = tmp_path / "straight.kubeconfig"
+        shutil.copy(await identity(plane, home, {"watch": {"namespaces": [home]}}), straight)
+        process = await made.start("operator", {}, proxy.kubeconfig(straight, tmp_path / "proxied.kubeconfig"))
+        await made.apply("chat", ASLEEP)
+        await made.settles(["chat"])
+        proxy.add(Gone(500), is_watch=True)
+        await asyncio.sleep(5)
+        assert process.is_running
