@@ -14,11 +14,18 @@ from specdecode.api.resource import Problem
 from specdecode.api.vocabulary import Mode
 from specdecode.decide.facts import Availability
 from specdecode.engine.models import catalogue
-from specdecode.errors import ConflictError, UnavailableError
+from specdecode.errors import (
+    ClusterError,
+    ConflictError,
+    ForbiddenError,
+    NotFoundError,
+    SettingsError,
+    UnavailableError,
+)
 from specdecode.judge import prepare
 from specdecode.kube import Kube
 from specdecode.lookup.find import Sources, Wanted
-from specdecode.loop import Operator
+from specdecode.loop import Operator, require_crd
 from specdecode.observe.prometheus import Failure, PrometheusClient
 from specdecode.reconcile import Measured
 from specdecode.settings import Settings
@@ -358,3 +365,49 @@ async def test_the_size_of_the_cache_is_shown_and_goes_with_the_resource() -> No
     running.store.drop_resource(KEY)
     await running.visit(KEY)
     assert sample(running.metrics, "specdecode_plan_kv_cache_bytes", labels) is None
+
+
+class _Listing:
+    """An API server of which only the CRD is asked; an answer is an error, or None."""
+
+    def __init__(self, *answers: ClusterError | None) -> None:
+        self.answers = list(answers)
+
+    async def get(self, path: str) -> dict[str, Any]:
+        assert path == "/apis/specdecode.io/v1alpha1/specdecodedeployments?limit=1"
+        answer = self.answers.pop(0)
+        if answer is not None:
+            raise answer
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        pytest.param([None], "", id="it is there"),
+        pytest.param([UnavailableError("503")], "", id="nobody answers: the watches wait for it"),
+        pytest.param([ForbiddenError("no")] * 3 + [None], "", id="the server has just started"),
+        pytest.param([NotFoundError("no")], "is not installed; run: specdecode crd", id="it is not there"),
+        pytest.param([ForbiddenError("no")] * 7, "may not list", id="no rights, for half a minute"),
+        pytest.param([ForbiddenError("no"), NotFoundError("no")], "is not installed", id="it is not there after all"),
+    ],
+)
+async def test_the_crd_is_asked_for_once_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, answers: list[ClusterError | None], said: str
+) -> None:
+    now = 0.0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    monkeypatch.setattr("specdecode.loop.time.monotonic", lambda: now)
+    monkeypatch.setattr("specdecode.loop.asyncio.sleep", sleep)
+    listing = _Listing(*answers)
+    asked = require_crd(cast("Kube", listing), Settings())
+    if said:
+        with pytest.raises(SettingsError, match=said):
+            await asked
+    else:
+        await asked
+    assert listing.answers == []

@@ -147,6 +147,18 @@ class ControlPlane:
         flags = ("--server-side", "--field-manager=rehearsal")
         return await self.kubectl("apply", *flags, "-f", source, stdin=text, kubeconfig=kubeconfig)
 
+    async def established(self, *, timeout_seconds: float = 30.0) -> None:
+        """Wait until every CRD there is is served."""
+        end = time.monotonic() + timeout_seconds
+        # For one that was made this moment and has no conditions yet kubectl refuses to wait.
+        while True:
+            last = time.monotonic() >= end
+            flags = ("--for=condition=Established", "crd", "--all", "--timeout=5s")
+            answer = await self.kubectl("wait", *flags, check=last)
+            if "condition met" in answer and "error" not in answer:
+                return
+            await asyncio.sleep(0.2)
+
     async def kubeconfig_for(self, namespace: str, service_account: str) -> Path:
         """A kubeconfig with a token of an existing service account, valid for thirty days."""
         token = await self.kubectl(

@@ -15,7 +15,19 @@ import aiohttp
 from aiohttp import web
 
 Mode = Literal[
-    "pass", "refuse", "hang", "unavailable", "empty", "nan", "infinite", "twice", "partial", "truncated", "html"
+    "pass",
+    "refuse",
+    "hang",
+    "unavailable",
+    "empty",
+    "nan",
+    "infinite",
+    "late",
+    "early",
+    "twice",
+    "partial",
+    "truncated",
+    "html",
 ]
 """
     pass         the real answer
@@ -25,6 +37,8 @@ Mode = Literal[
     empty        success without a series
     nan          the real answer with "NaN" as every value
     infinite     the real answer with "+Inf" as every value
+    late         the real answer, of pods that were scraped last six minutes ago
+    early        the real answer, of pods that were scraped in a minute, as with clocks that disagree
     twice        the real answer with every series there a second time
     truncated    the first half of the real answer
     partial      the real answer with `warnings`, as from a federation that lost a part
@@ -32,6 +46,9 @@ Mode = Literal[
 """
 
 _UPSTREAM_SECONDS = 30.0
+_WORDS: Final[Mapping[str, str]] = MappingProxyType({"nan": "NaN", "infinite": "+Inf"})
+_SHIFTS: Final[Mapping[str, float]] = MappingProxyType({"late": -360.0, "early": 60.0})
+"""Seconds by which the moments in an answer are moved."""
 _RESULT_TYPES: Final[Mapping[str, str]] = MappingProxyType({"query": "vector", "query_range": "matrix"})
 
 
@@ -121,10 +138,10 @@ class FaultProxy:
         match self._mode:
             case "empty":
                 answer["data"] = {"resultType": _RESULT_TYPES[endpoint], "result": []}
-            case "nan":
-                answer["data"]["result"] = [_with_values("NaN", series) for series in answer["data"]["result"]]
-            case "infinite":
-                answer["data"]["result"] = [_with_values("+Inf", series) for series in answer["data"]["result"]]
+            case "nan" | "infinite" as mode:
+                answer["data"]["result"] = [_with_values(_WORDS[mode], series) for series in answer["data"]["result"]]
+            case "late" | "early" as mode:
+                answer["data"]["result"] = [_moved(_SHIFTS[mode], series) for series in answer["data"]["result"]]
             case "twice":
                 answer["data"]["result"] *= 2
             case "truncated":
@@ -132,6 +149,17 @@ class FaultProxy:
             case "partial":
                 answer["warnings"] = ["a part of the data could not be fetched"]
         return json.dumps(answer).encode()
+
+
+def _moved(seconds: float, series: Any) -> Any:
+    """The answer to `timestamp()` by that much, by the label that the operator gives it; anything else as it is."""
+    match series:
+        case {"metric": {"fact": "scraped_at"}, "value": [at, moment]}:
+            return {**series, "value": [at, str(float(moment) + seconds)]}
+        case {"metric": {"fact": "scraped_at"}, "values": values}:
+            return {**series, "values": [[at, str(float(moment) + seconds)] for at, moment in values]}
+        case _:
+            return series
 
 
 def _with_values(value: str, series: Any) -> Any:

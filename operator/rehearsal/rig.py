@@ -38,6 +38,6 @@ async def raised(directory: Path, say: Say) -> AsyncIterator[Rig]:
     binaries = await asyncio.to_thread(ensure, say)
     async with ControlPlane(binaries, directory / "control-plane", say) as plane:
         await plane.apply(yaml.safe_dump(custom_resource_definition()))
-        await plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        await plane.established()
         async with connect(str(plane.kubeconfig)) as kube:
             yield Rig(binaries, plane, kube, directory)

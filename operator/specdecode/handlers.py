@@ -1,16 +1,16 @@
-"""The only module that imports kopf: hooks that unpack and hand over.
+"""What kopf calls: hooks that unpack and hand over.
 
 Only `on.event` hooks: no timers, daemons, indexes, tracked handlers, finalizers or webhooks, so kopf writes nothing and
 nothing can block a deletion. An exception in such a hook is logged and dropped; therefore hooks only fill the store and
 enqueue a key.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from itertools import chain, repeat
-from typing import Any, Protocol, cast
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import kopf
 
+from specdecode import watches
 from specdecode.api.vocabulary import FIELD_MANAGER, GROUP, LABEL_MANAGED_BY, PLURAL, VERSION
 from specdecode.store import Key, Store, owner_key
 
@@ -62,70 +62,10 @@ def make_registry(store: Store, enqueue: Callable[[Key], None]) -> kopf.Operator
         on_child = _child_hook(put, enqueue)
         kopf.on.event(group, version, plural, when=_is_ours, id=plural, registry=registry)(on_child)
 
-    @kopf.on.login(registry=registry)
-    async def on_login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-        return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
-
+    kopf.on.login(registry=registry)(watches.Login().credentials)
     return registry
 
 
-class _NoDiffs(kopf.DiffBaseStorage):
-    """What kopf compares an object with is for handlers of changes, and there are none. It would copy every object five
-    times all the same, which is two thirds of what an event costs.
-    """
-
-    def build(self, **_: Any) -> kopf.BodyEssence:
-        """Nothing."""
-        return cast("kopf.BodyEssence", {})
-
-    def fetch(self, **_: Any) -> None:
-        """Nothing."""
-
-    def store(self, **_: Any) -> None:
-        """Nothing."""
-
-
-class Pauses:
-    """Seconds between the attempts of a request that fails: growing, and without end.
-
-    Kopf's own end after a minute, and then the process does. A restart mends no API server, and forgets.
-    """
-
-    LONGEST = 10.0
-    """How late it may be noticed that the API server is back."""
-
-    def __iter__(self) -> Iterator[float]:
-        return chain((1.0, 1.0, 2.0, 3.0, 5.0, 8.0), repeat(self.LONGEST))
-
-
-def watch_settings() -> kopf.OperatorSettings:
-    """Settings under which kopf watches and does nothing else."""
-    settings = kopf.OperatorSettings()
-    settings.scanning.disabled = True
-    settings.networking.request_timeout = 30
-    settings.networking.connect_timeout = 5
-    settings.networking.error_backoffs = Pauses()
-    # A watch that went silent is closed and opened again (nolar/kopf#585, #810, #955).
-    settings.watching.inactivity_timeout = 70
-    # While a worker is idle it holds the object that it saw last; with thousands of objects that is all of the memory.
-    settings.queueing.idle_timeout = 0.05
-    settings.watching.chunk_size = 100
-    settings.posting.enabled = False
-    settings.persistence.diffbase_storage = _NoDiffs()
-    settings.peering.standalone = True
-    # No hook here adds a finalizer; should one ever do, it must not be kopf's, which other operators share.
-    settings.persistence.finalizer = "specdecode.io/unused"
-    return settings
-
-
 async def watch(store: Store, enqueue: Callable[[Key], None], namespaces: Sequence[str]) -> None:
-    """Watch until the process is told to stop."""
-    await kopf.operator(
-        registry=make_registry(store, enqueue),
-        settings=watch_settings(),
-        namespaces=list(namespaces),
-        clusterwide=not namespaces,
-        standalone=True,
-        # Kopf's own default asks for the user's name, and the user of a container has none.
-        identity=FIELD_MANAGER,  # type: ignore[arg-type]  # their type of it is not public
-    )
+    """Fill the store and enqueue keys until the process is told to stop."""
+    await watches.watch(make_registry(store, enqueue), namespaces)

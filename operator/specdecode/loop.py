@@ -32,7 +32,7 @@ from specdecode.errors import (
 )
 from specdecode.handlers import watch
 from specdecode.kube import Kube, collection_path, connect
-from specdecode.leader import Election
+from specdecode.leader import FORBIDDEN_SECONDS, Election
 from specdecode.library import Library
 from specdecode.lookup.find import Sources
 from specdecode.manifests.build import Options
@@ -58,6 +58,7 @@ LEASE_LOST = 4
 _SILENCE_SECONDS = 1.0
 """When the watches say nothing for so long they have listed everything."""
 _LONGEST_START_SECONDS = 60.0
+_FORBIDDEN_PAUSE_SECONDS = 5.0
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _GOES_ON_WHILE_SUSPENDED = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -364,19 +365,31 @@ class Operator:
             os._exit(LEASE_LOST)
 
 
-async def _require_crd(kube: Kube, settings: Settings) -> None:
-    """Scanning is off, so a missing CRD would be a watch that fails for ever: say it at once."""
+async def require_crd(kube: Kube, settings: Settings) -> None:
+    """Scanning is off, so a missing CRD would be a watch that fails for ever: say it at once.
+
+    Raises SettingsError; where the operator may not look, after a while.
+    """
     namespace = settings.namespaces[0] if settings.namespaces else None
-    try:
-        await kube.get(f"{collection_path(f'{GROUP}/{VERSION}', PLURAL, namespace)}?limit=1")
-    except NotFoundError as error:
-        raise SettingsError(
-            f"the CRD {PLURAL}.{GROUP} is not installed; run: specdecode crd | kubectl apply -f -"
-        ) from error
-    except ForbiddenError as error:
-        raise SettingsError(f"the operator may not list {PLURAL}.{GROUP}: {error}; check its RBAC") from error
-    except ClusterError as error:
-        logger.warning("the API server is out of reach, waiting for it: %s", error)
+    end = time.monotonic() + FORBIDDEN_SECONDS
+    while True:
+        try:
+            await kube.get(f"{collection_path(f'{GROUP}/{VERSION}', PLURAL, namespace)}?limit=1")
+        except NotFoundError as error:
+            raise SettingsError(
+                f"the CRD {PLURAL}.{GROUP} is not installed; run: specdecode crd | kubectl apply -f -"
+            ) from error
+        except ForbiddenError as error:
+            news = f"the operator may not list {PLURAL}.{GROUP}: {error}; check its RBAC"
+            if time.monotonic() >= end:
+                raise SettingsError(news) from error
+            logger.warning("%s; trying again, for the API server may have just started", news)
+            await asyncio.sleep(_FORBIDDEN_PAUSE_SECONDS)
+        except ClusterError as error:
+            logger.warning("the API server is out of reach, waiting for it: %s", error)
+            return
+        else:
+            return
 
 
 async def _unless_stopped(waiting: Coroutine[Any, Any, None]) -> bool:
@@ -436,7 +449,7 @@ async def run(settings: Settings) -> None:
         connect(str(kubeconfig) if kubeconfig else None) as kube,
         PrometheusClient.from_settings(settings) as prometheus,
     ):
-        await _require_crd(kube, settings)
+        await require_crd(kube, settings)
         if settings.shards > 1 and not settings.leader_election:
             raise SettingsError(f"shards is {settings.shards}, and leader_election is off: set it, or shards to 1")
         elections = _elections(settings, kube) if settings.leader_election else []

@@ -160,6 +160,21 @@ async def test_defective_answers(
     assert bool(answer.get("warnings")) == (mode == "partial")
 
 
+@pytest.mark.parametrize(("mode", "moment"), [("late", "1699999640.0"), ("early", "1700000060.0")])
+async def test_answers_of_another_time(
+    proxy: FaultProxy, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, mode: Mode, moment: str
+) -> None:
+    """Only of what tells a moment; the numbers beside it are the real ones."""
+    scraped = {"metric": {"pod": "a", "fact": "scraped_at"}, "value": [1700000000, "1700000000"]}
+    real = _VECTOR["data"]["result"]
+    monkeypatch.setitem(_VECTOR["data"], "result", [*real, scraped])
+    proxy.mode = mode
+
+    answer = await _query(client)
+
+    assert answer["data"]["result"] == [*real, {**scraped, "value": [1700000000, moment]}]
+
+
 async def test_half_an_answer_is_no_json(proxy: FaultProxy, client: httpx.AsyncClient) -> None:
     proxy.mode = "truncated"
 

@@ -35,7 +35,7 @@ async def api(plane: ControlPlane) -> AsyncIterator[httpx.AsyncClient]:
     """The API as its administrator, with the CRD and a namespace."""
     crd = json.dumps(custom_resource_definition())
     await plane.kubectl("apply", "--server-side", "-f", "-", stdin=crd)
-    await plane.kubectl("wait", "--for=condition=Established", "crd/specdecodedeployments.specdecode.io")
+    await plane.established()
     await plane.kubectl("create", "namespace", NAMESPACE)
     credentials = ssl.create_default_context(cafile=plane.ca_file)
     credentials.load_cert_chain(plane._pki("admin.crt"), plane._pki("admin.key"))

@@ -29,7 +29,7 @@ PINNED = "--kv-cache-memory-bytes="
 @pytest_asyncio.fixture(loop_scope="session")
 async def stage(plane: ControlPlane, binaries: Binaries, tmp_path: Path) -> AsyncIterator[Stage]:
     await plane.apply(yaml.safe_dump(custom_resource_definition()))
-    await plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    await plane.established()
     async with connect(str(plane.kubeconfig)) as kube:
         narrator = Narrator(NAME, Console(file=io.StringIO()), "cyan", len(NAME))
         async with Stage(Rig(binaries, plane, kube, tmp_path), NAME, narrator, gpus=1) as stage:

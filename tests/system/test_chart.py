@@ -46,7 +46,7 @@ async def cluster(plane: ControlPlane, monitoring_crds: tuple[Path, ...]) -> Con
     """The control plane with those CRDs and the release's namespace."""
     for crd in monitoring_crds:
         await plane.apply(crd)
-    await plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    await plane.established()
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
     restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
     await plane.apply(yaml.safe_dump(namespace | {"metadata": {"name": NAMESPACE, "labels": restricted}}))
@@ -98,7 +98,7 @@ async def test_install_upgrade_and_uninstall_leave_crd_and_resources(cluster: Co
     notes = await helm(cluster, "install", RELEASE, str(CHART), *options)
     assert "the whole cluster" in notes
     assert "MetricsAvailable stays Unknown" in notes, "the default URL is named as such"
-    await cluster.kubectl("wait", "--for=condition=Established", f"crd/{CRD}", "--timeout=30s")
+    await cluster.established()
     resource = body(metadata={"name": "kept", "namespace": "team-a"})
     await cluster.apply(yaml.safe_dump(resource))
     with tempfile.TemporaryDirectory() as folder:

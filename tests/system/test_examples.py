@@ -67,7 +67,7 @@ class Reconciled:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def reconciled(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Reconciled]:
     await plane.apply(yaml.safe_dump(custom_resource_definition()))
-    await plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    await plane.established()
     kubeconfig = await identity(plane, NAMESPACE)
     operator = OperatorProcess(tmp_path_factory.mktemp("operator"), kubeconfig, "http://127.0.0.1:9", NAMESPACE)
     resources = [param.values[0] for param in bodies()]

@@ -64,7 +64,7 @@ def without_replicas(stage: Stage) -> Body:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def stage(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
     await plane.apply(yaml.safe_dump(custom_resource_definition()))
-    await plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    await plane.established()
     voice = narrators([NAMESPACE], Console(quiet=True))[NAMESPACE]
     async with connect(str(plane.kubeconfig)) as kube:
         directory = tmp_path_factory.mktemp("gitops")

@@ -64,7 +64,7 @@ async def prepared(plane: ControlPlane) -> ControlPlane:
     # The real one, if another test has installed it.
     if "NotFound" in await plane.kubectl("get", "crd", "podmonitors.monitoring.coreos.com", check=False):
         await plane.apply(_POD_MONITOR_CRD)
-    await plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    await plane.established()
     return plane
 
 

@@ -77,7 +77,7 @@ async def eventually(probe: Callable[[], Awaitable[Any]], *, seconds: float = 20
 async def cluster(plane: ControlPlane, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Cluster]:
     namespace = f"op-{abs(hash(request.node.name)) % 10**8}"
     await plane.apply(yaml.safe_dump(custom_resource_definition()))
-    await plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    await plane.established()
     kubeconfig = await identity(plane, namespace)
     operator = OperatorProcess(tmp_path, kubeconfig, "http://127.0.0.1:9", namespace)
     await operator.start()

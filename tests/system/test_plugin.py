@@ -51,7 +51,7 @@ async def reader(plane: ControlPlane) -> AsyncIterator[Path]:
     """The kubeconfig of somebody who may only read, with three deployments to look at."""
     await plane.kubectl("create", "namespace", NAMESPACE)
     await plane.apply(yaml.safe_dump(custom_resource_definition()))
-    await plane.kubectl("wait", "--for=condition=Established", "crd/specdecodedeployments.specdecode.io")
+    await plane.established()
     await plane.apply(yaml.safe_dump_all([*yaml.safe_load_all(PERSONS), *map(resource, STORED)]))
     async with connect(str(plane.kubeconfig)) as kube:
         for name, case in STORED.items():

@@ -170,7 +170,7 @@ async def prepare_plane(plane: ControlPlane) -> None:
     for name in ("kube-controller-manager", "kube-scheduler"):
         await plane.processes[name].stop(1.0)
     await plane.apply(yaml.safe_dump(custom_resource_definition()))
-    await plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    await plane.established()
     names = {Member(number).namespace for number in range(NAMESPACES)}
     homes = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in sorted(names)]
     account = [

@@ -263,7 +263,7 @@ def credential_of(kubeconfig: Path) -> str:
 
 async def install_crd(plane: ControlPlane) -> None:
     await plane.apply(yaml.safe_dump(custom_resource_definition()))
-    await plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    await plane.established()
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ import asyncio
 import shutil
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -186,16 +186,43 @@ async def test_the_log_can_still_be_read(outages: dict[str, Outage], kind: str) 
     assert outage.lines / outage.seconds < LINES_PER_SECOND
 
 
-@pytest.mark.xfail(strict=True, reason="Kopf ends over a watch that is told any error but 410")
-async def test_an_error_in_a_watch_does_not_end_the_process(plane: ControlPlane, tmp_path: Path) -> None:
-    """No real one says so when it or its storage ends and comes back. A kubelet starts the process again."""
-    home = "watch-error"
+NONSENSE: dict[str, Sequence[tuple[Action, bool | None]]] = {
+    "an error in every watch": [(Gone(500), True)],
+    "400": [(Gone(), True), (Answer(400), None)],
+    "401": [(Gone(), True), (Answer(401), None)],
+    "404": [(Gone(), True), (Answer(404), None)],
+    "409": [(Gone(), True), (Answer(409), None)],
+    "a page of a proxy": [(Gone(), True), (Answer(200, body=b"<html>Welcome</html>"), None)],
+    "half a line": [(Answer(200, body=b'{"type": "ADDED", "obj'), True), (Gone(), True)],
+}
+"""What is answered, and whether only to watches."""
+NONSENSE_IN_SHORT = ("an error in every watch", "401", "half a line")
+NONSENSE_SECONDS = {False: 3.0, True: 60.0}
+
+
+async def test_no_answer_ends_the_process(plane: ControlPlane, tmp_path: Path, faults: Faults) -> None:
+    """Of most of these kopf makes an end of itself, as if a restart would mend the server."""
+    home, seconds = "nonsense", NONSENSE_SECONDS[faults.is_full]
     async with FaultProxy(plane.server, ca=plane.ca_file) as proxy, world(plane, tmp_path, home) as made:
         straight = tmp_path / "straight.kubeconfig"
         shutil.copy(await identity(plane, home, {"watch": {"namespaces": [home]}}), straight)
         process = await made.start("operator", {}, proxy.kubeconfig(straight, tmp_path / "proxied.kubeconfig"))
         await made.apply("chat", ASLEEP)
         await made.settles(["chat"])
-        proxy.add(Gone(500), is_watch=True)
-        await asyncio.sleep(5)
-        assert process.is_running
+        pid, slowest = process.pid, 0.0
+        kinds = list(NONSENSE) if faults.is_full else NONSENSE_IN_SHORT
+        for number, said in enumerate(kinds, start=2):
+            for action, is_watch in NONSENSE[said]:
+                proxy.add(action, is_watch=is_watch)
+            logged = lines_of(process)
+            await asyncio.sleep(seconds)
+            assert process.is_running, said
+            lines = lines_of(process) - logged
+            assert 0 < lines < 2 * LINES_PER_SECOND * seconds, f"{said}: it is told, and not too often"
+            proxy.clear()
+            over = time.monotonic()
+            await made.apply("chat", ASLEEP | {"spec.speculation.numSpeculativeTokens": number})
+            await made.settles(["chat"], within=CAUGHT_UP_WITHIN)
+            slowest = max(slowest, time.monotonic() - over)
+        assert process.pid == pid
+        tell("API server talks nonsense", kinds=len(kinds), each_s=seconds, slowest_caught_up_s=slowest)

@@ -14,13 +14,12 @@ from pathlib import Path
 import httpx
 import pytest
 import pytest_asyncio
-from system.faults._world import Process, World, eventually, install_crd, tell, world
+from system.faults._world import Process, World, eventually, tell, world
 from system.faults.conftest import Faults
 from system.faults.test_api_outage import ASLEEP
 
 from rehearsal.binaries import Binaries
 from rehearsal.control_plane import ControlPlane
-from rehearsal.processes import ProcessError
 from specdecode.loop import LEASE_LOST
 
 DOWN_SECONDS = 14.0
@@ -117,7 +116,6 @@ async def rounds(
     directory: Path = tmp_path_factory.mktemp("restart")
     async with AsyncExitStack() as stack:
         plane = await stack.enter_async_context(ControlPlane(binaries, directory / "plane", lambda _: None))
-        await eventually(lambda: has_crd(plane), what="the CRD is served")
         pair = await stack.enter_async_context(world(plane, directory, "restart"))
         alone = await stack.enter_async_context(world(plane, directory, "alone"))
         wards = [
@@ -137,14 +135,6 @@ async def rounds(
             )
             await all_are_there(wards[:2])
         yield found
-
-
-async def has_crd(plane: ControlPlane) -> bool:
-    """For one that was made this moment kubectl refuses to wait."""
-    with suppress(ProcessError):
-        await install_crd(plane)
-        return True
-    return False
 
 
 async def play(

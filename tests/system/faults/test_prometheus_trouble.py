@@ -8,9 +8,12 @@ everything.
 
 import asyncio
 import io
+import os
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -50,13 +53,15 @@ CAUSES: dict[Mode, str] = {
     "infinite": "NaN",
     "unavailable": "503",
     "html": "no JSON",
+    "late": "stale",
     "empty": "no series",
+    "early": "clock skew",
     "partial": "in part",
     "truncated": "no JSON",
 }
 """What the operator must say. No two neighbours say the same, so that each is seen to be noticed by itself."""
 EVERY = tuple(CAUSES)
-NOT_IN_THE_STORY: tuple[Mode, ...] = ("unavailable", "html", "infinite", "truncated")
+NOT_IN_THE_STORY: tuple[Mode, ...] = ("unavailable", "html", "infinite", "truncated", "late", "early")
 NOTICED_WITHIN = 30.0
 RETRY_AFTER_SECONDS = 40
 HELD_SECONDS = {False: 4.0, True: 20.0}
@@ -85,6 +90,8 @@ class Told:
     while_healthy: list[Trouble] = field(default_factory=list)
     acts_on_doubles: list[Request] | None = None
     """Writes while every series came twice; None: it did not see then."""
+    acts_on_reset: list[Request] | None = None
+    """Writes after every counter began anew; None: it did not see then."""
     blind_seconds: float = 0.0
     """While the retry was due, or soon to be."""
     retried_after: float = 0.0
@@ -117,15 +124,15 @@ async def play(stage: Stage, audit: Audit, faults: Faults) -> Told:
     stage.behave(draft=HEALTHY)
     await serve(stage, manifest(stage, guard=guard), mode="Draft", concurrency=6)
     told.acts_on_doubles = await doubled(stage, audit, seconds=2 * held)
+    told.acts_on_reset = await reset(stage, audit, seconds=2 * held)
     if faults.is_full:
         await healthy_for_a_window(stage)
         for mode in EVERY:
-            stage.behave(draft=COLLAPSED)
-            await sees_again(stage)
             told.while_healthy.append(await trouble(stage, audit, mode, held))
-            stage.behave(draft=HEALTHY)
+        # What nobody sees is not acted on, however bad it is.
+        stage.behave(draft=COLLAPSED)
+        told.while_healthy.append(await trouble(stage, audit, EVERY[0], held))
         await sees_again(stage)
-        await healthy_for_a_window(stage)
 
     await collapse_and_roll_back(stage)
     stage.behave(draft=HEALTHY)
@@ -163,6 +170,33 @@ async def doubled(stage: Stage, audit: Audit, *, seconds: float) -> list[Request
     await asyncio.sleep(seconds)
     can_see = await condition_is(stage, "MetricsAvailable", "True", "Measured")()
     return acts_of(audit.requests[count:]) if can_see else None
+
+
+async def reset(stage: Stage, audit: Audit, *, seconds: float) -> list[Request] | None:
+    """The engine dies once and is started again in its pod: its counters begin at zero, under the same names."""
+    count = len(audit.requests)
+    (pod,) = stage.pods()
+    for process in engines(pod.ip):
+        os.kill(process, signal.SIGKILL)
+
+    async def is_another() -> bool:
+        return any(each.ready and each.started_at != pod.started_at for each in stage.pods())
+
+    await stage.expect("the engine serves again", is_another, within=30)
+    await asyncio.sleep(seconds)
+    can_see = await condition_is(stage, "MetricsAvailable", "True", "Measured")()
+    return acts_of(audit.requests[count:]) if can_see else None
+
+
+def engines(ip: str) -> list[int]:
+    """Process ids of what runs in a pod of the rehearsal."""
+    found = []
+    for each in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # of somebody else, or gone meanwhile
+            if f"REHEARSAL_POD_IP={ip}".encode() in (each / "environ").read_bytes().split(b"\0"):
+                found.append(int(each.name))
+    assert found, f"nothing runs at {ip}"
+    return found
 
 
 def acts_of(requests: list[Request]) -> list[Request]:
@@ -209,6 +243,10 @@ async def test_nothing_is_turned_on_or_off_by_who_cannot_see(told: Told) -> None
 
 async def test_series_that_come_twice_are_read_once(told: Told) -> None:
     assert told.acts_on_doubles == []
+
+
+async def test_counters_that_begin_anew_are_no_collapse(told: Told) -> None:
+    assert told.acts_on_reset == []
 
 
 async def test_the_retry_was_due_meanwhile_and_follows(told: Told) -> None:

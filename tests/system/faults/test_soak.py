@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
@@ -17,7 +18,7 @@ import pytest
 import pytest_asyncio
 from system.faults._admin import Admin
 from system.faults._audit import Request
-from system.faults._world import Process, World, shown, tell, world
+from system.faults._world import Process, World, eventually, shown, tell, world
 from system.faults.conftest import Faults
 
 from rehearsal.control_plane import ControlPlane
@@ -68,10 +69,15 @@ async def soaked(
         process = await made.start("operator", {"resync_interval_seconds": str(RESYNC_SECONDS)})
         names = [f"quiet-{number}" for number in range(RESOURCES[faults.is_full])]
         await asyncio.gather(*(made.apply(name, {"spec.replicas": 0}) for name in names))
-        await made.settles(names, within=90)
+        await asyncio.gather(*(eventually(partial(is_rolled_out, made, name), within=120, what=name) for name in names))
         await made.rests(seconds=3.5, within=90)
         await asyncio.sleep(WARM_UP_SECONDS[faults.is_full])
         yield await soak(made, process, is_full=faults.is_full)
+
+
+async def is_rolled_out(world: World, name: str) -> bool:
+    """Also on a machine on which the deployment controller takes its time: what it says at last is written."""
+    return await world.condition(name, "Reconciling") == ("False", "RolledOut")
 
 
 async def soak(world: World, process: Process, *, is_full: bool) -> Soaked:
