@@ -67,7 +67,7 @@ test-engine: engine  ## Ask the real vLLM: parser, config classes and metrics, t
 	$(BIN)/pytest -q -m engine tests/vllm_stories
 
 test-faults: $(READY)  ## Break everything that can be broken, as often as the docs say, on a real control plane
-	$(BIN)/pytest -q -s -m system tests/system/faults --faults=full
+	$(BIN)/pytest -q -n $(PLANES) --dist loadfile --no-loadscope-reorder -m system tests/system/faults --faults=full
 
 docs: $(READY)  ## Write docs/reference-fields.md anew, from the types
 	@$(BIN)/python tests/docs/fields.py

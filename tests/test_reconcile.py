@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -12,7 +13,7 @@ from exposed import sample
 
 from specdecode.api.resource import read_status
 from specdecode.decide.facts import Measurement
-from specdecode.errors import ClusterError, ForbiddenError, NotFoundError, RefusedError
+from specdecode.errors import ClusterError, ConflictError, ForbiddenError, NotFoundError, RefusedError
 from specdecode.kube import Kube, object_path, path_of, resource_path
 from specdecode.library import Library
 from specdecode.lookup.find import Sources
@@ -36,6 +37,7 @@ class Server:
         """By path of the object that is refused."""
         self.events: list[str] = []
         self.deleted: list[str] = []
+        self.applied: list[dict[str, Any]] = []
         self._version = 0
 
     def put(self, wanted: Mapping[str, Any]) -> None:
@@ -60,6 +62,10 @@ class Server:
         path = path_of(wanted)
         if path in self.refuses:
             raise self.refuses[path]
+        asked = wanted["metadata"].get("resourceVersion")
+        if asked is not None and asked != self.objects[path]["metadata"]["resourceVersion"]:
+            raise ConflictError(path, status=409)
+        self.applied.append(wanted)
         self._version += 1
         count = wanted.get("spec", {}).get("replicas", 1)
         counts = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), count)
@@ -78,6 +84,15 @@ class Server:
         metadata = wanted["metadata"]
         self.put({**self.objects[resource_path(metadata["namespace"], metadata["name"])], "status": wanted["status"]})
         return self.objects[resource_path(metadata["namespace"], metadata["name"])]
+
+    def edit(self, path: str, **overrides: Any) -> None:
+        """As if a person had edited one of our objects."""
+        self._version += 1
+        edited = with_overrides(
+            deepcopy(self.objects[path]), {"metadata.resourceVersion": str(self._version), **overrides}
+        )
+        self.objects[path] = edited
+        self._watched(edited, is_deleted=False)
 
     async def delete(self, live: dict[str, Any]) -> None:
         path = path_of(live)
@@ -138,6 +153,55 @@ async def controlled() -> World:
     world.server.put(body(**CONTROL))
     await world.visit()
     return world
+
+
+SERVICE = object_path("v1", "services", *KEY)
+
+
+async def running() -> World:
+    world = World()
+    world.server.put(body())
+    await world.visit()
+    world.server.applied.clear()
+    return world
+
+
+async def test_what_is_as_it_should_be_is_not_applied_with_the_rest() -> None:
+    world = await running()
+    change(world, **{"spec.speculation.numSpeculativeTokens": 2})
+    await world.visit(now=LATER)
+    assert [each["kind"] for each in world.server.applied] == ["Deployment"]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        pytest.param({"spec.selector": {"app": "mine"}}, id="another selector"),
+        pytest.param({"spec.type": "NodePort"}, id="another type"),
+        pytest.param({"metadata.labels": {}}, id="no labels"),
+    ],
+)
+async def test_what_was_edited_is_put_back(edit: dict[str, Any]) -> None:
+    world = await running()
+    wanted = world.server.objects[SERVICE]
+    world.server.edit(SERVICE, **edit)
+    await world.visit(now=LATER)
+    found = world.server.objects[SERVICE]
+    assert found["spec"] == wanted["spec"]
+    assert found["metadata"]["labels"] == wanted["metadata"]["labels"]
+
+
+async def test_a_write_that_arrives_when_a_successor_has_written_is_refused() -> None:
+    """A leader may be cut off with a request on its way, and the network mends when another one leads."""
+    world = await running()
+    world.server.edit(SERVICE, **{"spec.type": "NodePort"})
+    change(world, **{"spec.speculation.numSpeculativeTokens": 2})
+    await world.visit(now=LATER)
+    late = list(world.server.applied)
+    assert {each["kind"] for each in late} == {"Service", "Deployment"}
+    for each in late:
+        with pytest.raises(ConflictError):
+            await world.server.apply(each)
 
 
 async def test_both_arms_come_and_then_nothing_is_written() -> None:

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from specdecode.api.resource import Metadata
+from specdecode.drift import covers
 from specdecode.errors import ForbiddenError, RefusedError
 from specdecode.kube import Body, Kube, path_of
 from specdecode.manifests.build import Objects
+from specdecode.manifests.service import service_digest
 from specdecode.observe.cluster import child_of, is_controlled_by, is_left_behind
 from specdecode.status import AWAITING_DELETION, OWNERSHIP_CONFLICT, ApplyFailure
 
@@ -26,14 +28,21 @@ class Obstacle:
     """
 
 
-async def obstacle(kube: Kube, objects: Objects, owner: Metadata, *, live_deployment: Body | None) -> Obstacle | None:
+async def find_others(kube: Kube, objects: Objects) -> dict[str, Body]:
+    """What there is already of the objects that are no Deployments, by path."""
+    found = {path_of(wanted): await kube.find(path_of(wanted)) for wanted in objects.without_arms()}
+    return {path: live for path, live in found.items() if live is not None}
+
+
+def obstacle(
+    objects: Objects, owner: Metadata, *, live_deployment: Body | None, others: Mapping[str, Body]
+) -> Obstacle | None:
     """What is in the way of these objects, if anything is; what only a person can remove comes first.
 
-    The main Deployment was read by the caller. The control arm is not looked at: one that somebody else is in the way
-    of is not wanted.
+    The control arm is not looked at: one that somebody else is in the way of is not wanted.
     """
     found = [(objects.deployment, live_deployment)]
-    found += [(wanted, await kube.find(path_of(wanted))) for wanted in objects.without_arms()]
+    found += [(wanted, others.get(path_of(wanted))) for wanted in objects.without_arms()]
     foreign = (
         Obstacle(_name(wanted), wanted is objects.deployment, is_left_behind(live["metadata"], owner))
         for wanted, live in found
@@ -46,19 +55,30 @@ def _name(body: Body) -> str:
     return f"{body['kind']} {body['metadata']['namespace']}/{body['metadata']['name']}"
 
 
-async def apply_deployment(kube: Kube, wanted: Body, live: Body | None) -> None:
-    """Apply one Deployment, which must not have changed since it was read as `live`. Raises ClusterError."""
+async def apply_unchanged(kube: Kube, wanted: Body, live: Body | None) -> None:
+    """Apply one object, which must not have changed since it was read as `live`. Raises ClusterError.
+
+    A request that was on its way when this process lost its Lease may arrive when a successor has already written:
+    then it is a conflict.
+    """
     if live is not None:
         identity = {field: live["metadata"][field] for field in ("uid", "resourceVersion")}
         wanted = {**wanted, "metadata": {**wanted["metadata"], **identity}}
     await kube.apply(wanted)
 
 
-async def apply_main(kube: Kube, objects: Objects, *, live_deployment: Body | None) -> None:
-    """Apply all objects but the control arm; the main Deployment as read by the caller. Raises ClusterError."""
+async def apply_main(kube: Kube, objects: Objects, *, live_deployment: Body | None, others: Mapping[str, Body]) -> None:
+    """Apply all objects but the control arm and those that are as they should be already. Raises ClusterError."""
     for wanted in objects.without_arms():
-        await kube.apply(wanted)
-    await apply_deployment(kube, objects.deployment, live_deployment)
+        live = others.get(path_of(wanted))
+        if live is None or not _is_as_wanted(live, wanted):
+            await apply_unchanged(kube, wanted, live)
+    await apply_unchanged(kube, objects.deployment, live_deployment)
+
+
+def _is_as_wanted(live: Body, wanted: Body) -> bool:
+    """Of a Service also what somebody added counts: another label in its selector hides every pod."""
+    return covers(live, wanted) and (wanted["kind"] != "Service" or service_digest(live) == service_digest(wanted))
 
 
 def unused_meters(

@@ -5,15 +5,16 @@ Events are posted. Whoever comes next finishes what the status says.
 """
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from specdecode.act import (
-    apply_deployment,
     apply_main,
+    apply_unchanged,
     failure_of,
+    find_others,
     in_the_way,
     obstacle,
     unused_meters,
@@ -103,6 +104,8 @@ class Look:
     now: datetime
     is_live: bool = False
     """Whether it was read for this visit: what follows from it is written."""
+    others: Mapping[str, Body] = field(default_factory=dict)
+    """Live objects that are no Deployments, by path; only of what is about to be applied."""
 
     @classmethod
     def at_store(cls, key: Key, entry: Entry, now: datetime) -> "Look":
@@ -281,7 +284,8 @@ class Reconciler:
         look = Look(key, entry, body, deployment, control, now, is_live=True)
         outcome = self._judge(look)
         if outcome.apply is not None:
-            outcome = await self._without_conflict(look, outcome, outcome.apply)
+            look = replace(look, others=await find_others(self._kube, outcome.apply))
+            outcome = self._without_conflict(look, outcome, outcome.apply)
         await self._write(look, outcome)
 
     async def _deployment(self, key: Key, arm: Arm) -> Body | None:
@@ -293,10 +297,10 @@ class Reconciler:
         objects = self.prepared(key, body, now).objects.values()
         return entry.control is not None or any(each.control is not None for each in objects)
 
-    async def _without_conflict(self, look: Look, outcome: Outcome, wanted: Objects) -> Outcome:
+    def _without_conflict(self, look: Look, outcome: Outcome, wanted: Objects) -> Outcome:
         """The same outcome, unless an object that is not ours stands in the way, or no longer does."""
         memory = self.memory(look.key)
-        found = await obstacle(self._kube, wanted, outcome.metadata, live_deployment=look.deployment)
+        found = obstacle(wanted, outcome.metadata, live_deployment=look.deployment, others=look.others)
         if found is not None:
             memory.failure = in_the_way(found, wanted)
             seen = self._judge(replace(look, deployment=None if found.is_deployment else look.deployment))
@@ -342,7 +346,7 @@ class Reconciler:
         memory, control = self.memory(look.key), outcome.apply.control if outcome.apply else None
         if control is not None:
             try:
-                await apply_deployment(self._kube, control, look.control)
+                await apply_unchanged(self._kube, control, look.control)
             except (RefusedError, ForbiddenError) as error:
                 # Before anything else, so that the main arm never gives a replica away for nothing.
                 memory.control_refusal = f"{error}; it is tried again when the spec changes"
@@ -350,7 +354,7 @@ class Reconciler:
         if outcome.apply is None:
             return outcome
         try:
-            await apply_main(self._kube, outcome.apply, live_deployment=look.deployment)
+            await apply_main(self._kube, outcome.apply, live_deployment=look.deployment, others=look.others)
         except (RefusedError, ForbiddenError) as error:
             memory.failure = failure_of(error, outcome.apply)
             await self._said(look, outcome, version)

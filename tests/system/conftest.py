@@ -26,15 +26,26 @@ _LONGEST = (
     "test_api_outage.py",
 )
 """Begun first, so that of two workers none is left alone with one at the end."""
+_LONGEST_IN_FULL = (
+    "test_soak.py",
+    "test_no_spare_gpu.py",
+    "test_crash_at_every_write.py",
+    "test_prometheus_trouble.py",
+    "test_two_operators.py",
+    "test_unobserved.py",
+    "test_api_outage.py",
+)
+"""The same with `--faults=full`."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Every test below this folder needs the control plane, and lives in the loop that runs it."""
     for item in items:
         if item.path.is_relative_to(_HERE):
             item.add_marker("system")
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
-    items.sort(key=lambda item: _LONGEST.index(item.path.name) if item.path.name in _LONGEST else len(_LONGEST))
+    longest = _LONGEST_IN_FULL if config.getoption("faults", default="short") == "full" else _LONGEST
+    items.sort(key=lambda item: longest.index(item.path.name) if item.path.name in longest else len(longest))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
