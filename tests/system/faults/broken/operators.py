@@ -25,7 +25,7 @@ class ChildBeforeLatch(Reconciler):
 class AdoptsByName(Reconciler):
     """Takes what has the right name for its own."""
 
-    async def _without_conflict(self, _: Look, outcome: Outcome, __: Objects) -> Outcome:
+    def _without_conflict(self, _: Look, outcome: Outcome, __: Objects) -> Outcome:
         return outcome
 
 
