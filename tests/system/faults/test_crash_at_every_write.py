@@ -31,7 +31,7 @@ NAMESPACE = "crash"
 NAME = "subject"
 """Under which runs are compared."""
 SIDE_BY_SIDE = 6
-FULL_ROUNDS = 10
+FULL_ROUNDS = 11
 """Of every workload, write and variant: more than a thousand deaths."""
 
 

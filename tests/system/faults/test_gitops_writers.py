@@ -30,6 +30,8 @@ SECONDS = {False: 11.0, True: 300.0}
 ROUNDS = {False: 20, True: 1_800}
 """At least. Argo CD looks every second while it heals itself, so half an hour has no more."""
 UPGRADED_EVERY = {False: 5.0, True: 10.0}
+FOUND_AFTER_SECONDS = {False: 0.0, True: 130.0}
+"""Pods without a node are a finding after two minutes. It is told before the tools begin, or else while they work."""
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -124,6 +126,7 @@ async def written(
             await eventually(partial(is_rolled_back, made, name), what=f"{name} is rolled back", within=30)
         for name in (SYNCED, RELEASED):
             await eventually(partial(is_seen, made, name), what=f"the controllers see {name}", within=30)
+        await asyncio.sleep(FOUND_AFTER_SECONDS[faults.is_full])
         await made.rests(seconds=6)  # controllers under load tell late what they have replaced
         yield await at_work(made, release, is_full=faults.is_full)
 
