@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from specdecode.drift import covers
+from specdecode.drift import covers, is_as_wanted
 
 JSON = st.recursive(
     st.integers() | st.text(max_size=5) | st.booleans(),
@@ -53,3 +53,42 @@ def test_everything_covers_itself(value: Any) -> None:
 @given(st.dictionaries(st.text(max_size=3), JSON, max_size=3), st.text(max_size=3), JSON)
 def test_adding_a_field_to_the_live_object_is_no_drift(wanted: dict[str, Any], key: str, value: Any) -> None:
     assert covers({key: value} | wanted, wanted)
+
+
+MAP: dict[str, Any] = {"kind": "ConfigMap", "data": {"a": "1"}}
+SERVICE: dict[str, Any] = {
+    "kind": "Service",
+    "metadata": {"name": "chat", "labels": {"app.kubernetes.io/name": "vllm"}},
+    "spec": {"type": "ClusterIP", "selector": {"app": "chat"}, "ports": [{"name": "http", "port": 8000}]},
+}
+
+
+def with_spec(**changes: Any) -> dict[str, Any]:
+    return SERVICE | {"spec": {**SERVICE["spec"], **changes}}
+
+
+@pytest.mark.parametrize(
+    ("live", "wanted", "is_as_it_should_be"),
+    [
+        pytest.param(SERVICE | {"status": {}}, SERVICE, True, id="what the server says of it does not matter"),
+        pytest.param(with_spec(selector={"app": "chat", "team": "a"}), SERVICE, False, id="a selector of two labels"),
+        pytest.param(with_spec(selector={"app": "other"}), SERVICE, False, id="another selector"),
+        pytest.param(with_spec(clusterIP="10.0.0.1"), SERVICE, True, id="what the server chose"),
+        pytest.param(
+            {"kind": "ConfigMap", "data": {"a": "1", "b": "2"}},
+            {"kind": "ConfigMap", "data": {"a": "1"}},
+            True,
+            id="another key",
+        ),
+        pytest.param(
+            {"kind": "ConfigMap", "data": {"a": "2"}},
+            {"kind": "ConfigMap", "data": {"a": "1"}},
+            False,
+            id="another value",
+        ),
+    ],
+)
+def test_what_is_as_it_should_be_needs_no_write(
+    live: dict[str, Any], wanted: dict[str, Any], *, is_as_it_should_be: bool
+) -> None:
+    assert is_as_wanted(live, wanted) is is_as_it_should_be

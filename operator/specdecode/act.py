@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from specdecode.api.resource import Metadata
-from specdecode.drift import covers
+from specdecode.drift import is_as_wanted
 from specdecode.errors import ForbiddenError, RefusedError
 from specdecode.kube import Body, Kube, path_of
 from specdecode.manifests.build import Objects
-from specdecode.manifests.service import service_digest
 from specdecode.observe.cluster import child_of, is_controlled_by, is_left_behind
 from specdecode.status import AWAITING_DELETION, OWNERSHIP_CONFLICT, ApplyFailure
 
@@ -71,14 +70,9 @@ async def apply_main(kube: Kube, objects: Objects, *, live_deployment: Body | No
     """Apply all objects but the control arm and those that are as they should be already. Raises ClusterError."""
     for wanted in objects.without_arms():
         live = others.get(path_of(wanted))
-        if live is None or not _is_as_wanted(live, wanted):
+        if live is None or not is_as_wanted(live, wanted):
             await apply_unchanged(kube, wanted, live)
     await apply_unchanged(kube, objects.deployment, live_deployment)
-
-
-def _is_as_wanted(live: Body, wanted: Body) -> bool:
-    """Of a Service also what somebody added counts: another label in its selector hides every pod."""
-    return covers(live, wanted) and (wanted["kind"] != "Service" or service_digest(live) == service_digest(wanted))
 
 
 def unused_meters(

@@ -3,10 +3,19 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from specdecode.manifests.service import service_digest
+
 _KEYS = ("uid", "mountPath", "name")
 """By which the API server merges lists of owners, mounts, and of containers, variables, volumes and ports; the first
 that all items have. Of other lists it takes the whole, in our order.
 """
+
+
+def is_as_wanted(live: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether an object that is no Deployment needs no write. Of a Service also what somebody added counts: another
+    label in its selector hides every pod.
+    """
+    return covers(live, wanted) and (wanted["kind"] != "Service" or service_digest(live) == service_digest(wanted))
 
 
 def covers(live: Any, wanted: Any) -> bool:
